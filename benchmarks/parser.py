@@ -1,0 +1,144 @@
+"""Cost of the Hermes parser: one call whose arguments are 1 kB to 1 MB long.
+
+Run with `python benchmarks/parser.py [--json]`. Measured are the whole text in one `feed` and the
+text in chunks of 4 characters, about what a token is. Linear means that time(2n) / time(n) stays
+near 2. Exit code 1 when the flatness or the cost per token is out of its bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ling_agent.hermes import CallParsed, HermesParser, render_call
+
+SIZES = tuple(1024 * 2**power for power in range(11))
+TOKEN_CHARS = 4
+ROUNDS = 5
+MAX_RATIO = 2.3
+MAX_MICROSECONDS = 5.0
+_LINE = 'def f(x):\n    return {"k": x < 0}  # "quoted" \\\\ and </tool_call>\n'
+_PROSE = "The quick brown fox jumps over the lazy dog; naïve café, 東京. "
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One size: characters of the call, seconds for both ways, and what follows from them."""
+
+    kind: str
+    chars: int
+    whole_ms: float
+    chunked_ms: float
+    ratio: float | None
+    us_per_token: float
+
+
+def call_text(kind: str, size: int) -> str:
+    """A `write_file` call whose arguments are about `size` characters of JSON."""
+    unit = _LINE if kind == "code" else _PROSE
+    content = unit * max(1, size // len(json.dumps(unit)))
+    return render_call("write_file", {"path": "big.py", "content": content})
+
+
+def chunks_of(text: str) -> list[str]:
+    return [text[at : at + TOKEN_CHARS] for at in range(0, len(text), TOKEN_CHARS)]
+
+
+def seconds(chunks: list[str]) -> float:
+    """CPU seconds for one message; garbage collection is off so that it is not measured."""
+    gc.collect()
+    gc.disable()
+    try:
+        start = time.process_time()
+        parser = HermesParser()
+        done = False
+        for chunk in chunks:
+            for event in parser.feed(chunk):
+                done = done or isinstance(event, CallParsed)
+        parser.finish()
+        elapsed = time.process_time() - start
+    finally:
+        gc.enable()
+    if not done:
+        raise SystemExit("the benchmark's own call was not parsed")
+    return elapsed
+
+
+def best(pieces: dict[int, list[str]], rounds: int) -> dict[int, float]:
+    """The best time of each size; the sizes take turns, so that a slow moment hits all of them."""
+    times: dict[int, float] = {}
+    for _ in range(rounds):
+        for size, chunks in pieces.items():
+            times[size] = min(seconds(chunks), times.get(size, float("inf")))
+    return times
+
+
+def measure(kind: str) -> list[Row]:
+    texts = {size: call_text(kind, size) for size in SIZES}
+    whole = best({size: [text] for size, text in texts.items()}, ROUNDS)
+    pieces = {size: chunks_of(text) for size, text in texts.items()}
+    chunked = best(pieces, ROUNDS)
+    return [
+        Row(
+            kind=kind,
+            chars=len(texts[size]),
+            whole_ms=whole[size] * 1e3,
+            chunked_ms=chunked[size] * 1e3,
+            ratio=chunked[size] / chunked[size // 2] if size // 2 in chunked else None,
+            us_per_token=chunked[size] / len(pieces[size]) * 1e6,
+        )
+        for size in SIZES
+    ]
+
+
+def cpu_model() -> str:
+    """The processor's name, where the system says it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--json", action="store_true", help="print one JSON object")
+    as_json: bool = options.parse_args().json
+    rows = [row for kind in ("prose", "code") for row in measure(kind)]
+    worst_ratio = max(row.ratio for row in rows if row.ratio is not None)
+    worst_cost = max(row.us_per_token for row in rows)
+    head = {
+        "date": date.today().isoformat(),
+        "python": platform.python_version(),
+        "cpu": cpu_model(),
+        "worst_ratio": round(worst_ratio, 2),
+        "worst_us_per_token": round(worst_cost, 2),
+    }
+    if as_json:
+        print(json.dumps({**head, "rows": [asdict(row) for row in rows]}, indent=1))
+    else:
+        print(f"{head['date']}, Python {head['python']}, {head['cpu']}")
+        print(
+            f"{'text':>6}{'chars':>10}{'whole ms':>10}{'4-char ms':>11}{'2n/n':>7}{'µs/token':>10}"
+        )
+        for row in rows:
+            ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+            print(
+                f"{row.kind:>6}{row.chars:>10}{row.whole_ms:>10.3f}{row.chunked_ms:>11.3f}"
+                f"{ratio:>7}{row.us_per_token:>10.2f}"
+            )
+        print(f"worst time(2n)/time(n) {worst_ratio:.2f} (bound {MAX_RATIO})")
+        print(f"worst cost of a token {worst_cost:.2f} µs (bound {MAX_MICROSECONDS})")
+    return 0 if worst_ratio < MAX_RATIO and worst_cost < MAX_MICROSECONDS else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

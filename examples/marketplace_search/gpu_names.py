@@ -1,0 +1,73 @@
+"""GPU names: one spelling for all the ways in which people, models and the API write them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from ling_agent import ToolError
+
+ANY_GPU = frozenset({"", "any", "all", "none", "null", "any gpu", "all gpus", "gpu", "gpus", "*"})
+"""What a model writes when the question names no GPU."""
+
+_COUNT_PREFIX = re.compile(r"^\s*(\d{1,2})\s*[x×]\s+|^\s*(\d{1,2})[x×](?=[a-z])", re.IGNORECASE)
+_COUNT_SUFFIX = re.compile(r"\s+[x×]\s*(\d{1,2})\s*$", re.IGNORECASE)
+# Words that do not tell two models apart. Memory sizes are among them: an A100 is an A100.
+_NOISE = re.compile(
+    r"\b(nvidia|geforce|amd|intel|instinct|tesla|quadro|generation|graphics|video|cards?|gpus?|"
+    r"servers?|model|sxm\d?|pcie|nvl|hbm\d?e?|gddr\d\w?|\d+\s*gb)\b",
+    re.IGNORECASE,
+)
+_SERIES = re.compile(r"^(rtx|gtx)(?=[a-z]?\d)")
+
+
+def split_count(name: str) -> tuple[str, int | None]:
+    """Split ``"2x NVIDIA GeForce RTX 3090"`` into the name and 2; None without a count."""
+    match = _COUNT_PREFIX.match(name)
+    if match:
+        return name[match.end() :].strip(), int(match.group(1) or match.group(2))
+    match = _COUNT_SUFFIX.search(name)
+    if match:
+        return name[: match.start()].strip(), int(match.group(1))
+    return name.strip(), None
+
+
+def short_name(api_name: str) -> str:
+    """The name people use: ``"NVIDIA A100-SXM4-80GB"`` is ``"A100"``."""
+    words = _NOISE.sub(" ", split_count(api_name)[0].replace("-", " "))
+    return " ".join(words.split()) or api_name.strip()
+
+
+def gpu_key(name: str) -> str:
+    """What two spellings of the same model share: ``"rtx4090"`` and ``"4090"`` give ``"4090"``."""
+    squeezed = re.sub(r"[^a-z0-9]", "", short_name(name).lower())
+    return _SERIES.sub("", squeezed)
+
+
+def is_any(name: str | None) -> bool:
+    """Whether `name` means that the model does not matter."""
+    return name is None or name.strip().lower() in ANY_GPU
+
+
+def find_gpu(name: str, known: Iterable[str]) -> str:
+    """The known short name that `name` means.
+
+    Args:
+        name: Any spelling, with or without brand, series or memory size; a plural is fine.
+        known: Short names of the models on the marketplace.
+
+    Raises:
+        ToolError: No such model; the text lists the nearest ones, or all of them.
+    """
+    by_key = {gpu_key(model): model for model in known}
+    key = gpu_key(name)
+    for candidate in (key, key.removesuffix("s")):
+        if candidate in by_key:
+            return by_key[candidate]
+    near = [by_key[match] for match in difflib.get_close_matches(key, by_key, n=3, cutoff=0.6)]
+    listing = f"Did you mean {' or '.join(near)}? " if near else ""
+    raise ToolError(
+        f"None: there is no GPU model {name.strip()!r} on the marketplace. {listing}"
+        f"Known models: {', '.join(sorted(by_key.values()))}."
+    )

@@ -1,0 +1,66 @@
+"""Agents on Ling and other models that speak the Hermes tool format.
+
+    from ling_agent import Agent, tool
+
+Heavy and optional parts are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from .agent import Agent
+from .approvals import Deny, Edit
+from .cancellation import CancelToken
+from .errors import (
+    BackendError,
+    BackendUnavailable,
+    CatalogError,
+    ConfigurationError,
+    ContextOverflow,
+    DigestMismatch,
+    DownloadError,
+    HermesError,
+    LingAgentError,
+    ServerMisconfigured,
+    StoreError,
+    ToolError,
+)
+from .limits import Limits, Sampling
+from .memory import Memory, Trajectory
+from .results import Plan, PlanStep, RunResult, RunStatus, Step, Usage
+from .stream import RunStream
+from .tools import RunContext, Tool, tool
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "BackendError",
+    "BackendUnavailable",
+    "CancelToken",
+    "CatalogError",
+    "ConfigurationError",
+    "ContextOverflow",
+    "Deny",
+    "DigestMismatch",
+    "DownloadError",
+    "Edit",
+    "HermesError",
+    "Limits",
+    "LingAgentError",
+    "Memory",
+    "Plan",
+    "PlanStep",
+    "RunContext",
+    "RunResult",
+    "RunStatus",
+    "RunStream",
+    "Sampling",
+    "ServerMisconfigured",
+    "Step",
+    "StoreError",
+    "Tool",
+    "ToolError",
+    "Trajectory",
+    "Usage",
+    "tool",
+]

@@ -1,0 +1,120 @@
+"""The seam between the loop and a model: one request in, a stream of chunks out.
+
+A backend turns a `ModelRequest` into text. It does not parse: the loop's model turn reads calls,
+reasoning and content from the text, the same way for every backend. To write one, subclass
+`Backend` and implement `describe` and `stream`; `ling_agent.testing.ScriptedBackend` is the
+smallest example.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..limits import Sampling
+from ..messages import Message
+from ..profiles import CHATML, Profile
+from ..results import Usage
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a backend serves.
+
+    Attributes:
+        model: Name of the model, as its server or file names it.
+        context_window: Tokens of prompt and answer together; None when unknown.
+        profile: Facts about the model's family.
+        renders_prompts: Whether the backend renders the prompt itself, so that generated text is
+            repeated byte for byte and `ModelRequest.prefill` is honoured.
+        notes: What was degraded, one line each.
+    """
+
+    model: str
+    context_window: int | None = None
+    profile: Profile = CHATML
+    renders_prompts: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One question to the model.
+
+    Attributes:
+        messages: The conversation; each request of a run extends the one before it.
+        tools: OpenAI tool objects, sorted by name; the same in every request of a run.
+        sampling: Always explicit.
+        prefill: Text with which the answer begins; it counts as generated. Only sent to backends
+            that render prompts themselves.
+        conversation: Name of the run, for backends that keep a prefix cache per conversation.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    prefill: str = ""
+    conversation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextChunk:
+    """Generated text, tags and all, in pieces of any size."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningChunk:
+    """Reasoning that a server has separated from the text already."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last chunk of every stream."""
+
+    finish_reason: FinishReason
+    usage: Usage
+
+
+Chunk = TextChunk | ReasoningChunk | Finished
+
+
+class Backend(ABC):
+    """A model that can be asked; safe to share between concurrent runs and event loops."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The backend string, for example ``llamacpp:qwen2.5-coder-0.5b``."""
+
+    @abstractmethod
+    async def describe(self) -> ModelInfo:
+        """Load or reach the model and say what it is.
+
+        Raises:
+            BackendError: It cannot be loaded or reached; the message says what to do.
+        """
+
+    @abstractmethod
+    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
+        """Ask the model; the iterator ends after `Finished`. Leaving the context cancels.
+
+        Raises:
+            ContextOverflow: The prompt does not fit; nothing was computed.
+            BackendError: The model cannot be asked.
+        """
+
+    async def count_tokens(self, text: str) -> int | None:
+        """Tokens of a text by the model's own tokenizer; None when that is not available."""
+        return None
+
+    async def aclose(self) -> None:  # noqa: B027 - releasing nothing is a sensible default
+        """Release what the backend holds; it may be used again afterwards."""

@@ -1,0 +1,82 @@
+"""Every error that ling_agent raises on purpose.
+
+::
+
+    LingAgentError
+    ├── ConfigurationError        wrong arguments, a missing extra, an unknown alias: fix the call
+    ├── CatalogError              a model file that cannot be had
+    │   ├── DownloadError         no source could be reached, or the disk refused the bytes
+    │   └── DigestMismatch        the bytes are not the ones that the catalogue names
+    ├── BackendError              the model could not be asked, or did not answer
+    │   ├── BackendUnavailable    not reachable, not loaded, out of memory
+    │   ├── ContextOverflow       the prompt is longer than the context window
+    │   └── ServerMisconfigured   reachable, but a flag is missing
+    ├── ToolError                 raised by a tool: its text is told to the model
+    ├── HermesError               text that cannot be rendered in, or read from, the wire format
+    └── StoreError                a trajectory that cannot be read or written
+
+Each message is one line: what happened, and what to do about it. `HermesError` lives in
+`ling_agent.hermes` (which imports nothing from this package) and is registered here.
+"""
+
+from __future__ import annotations
+
+from .hermes.types import HermesError as _HermesError
+
+
+class LingAgentError(Exception):
+    """Base of every error that ling_agent raises on purpose."""
+
+
+class ConfigurationError(LingAgentError):
+    """The call cannot work as written: wrong arguments, a missing extra, an unknown name."""
+
+
+class CatalogError(LingAgentError):
+    """A model file that cannot be had."""
+
+
+class DownloadError(CatalogError):
+    """No source delivered the file, or the disk did not take it."""
+
+
+class DigestMismatch(CatalogError):
+    """The file's SHA-256 is not the catalogue's; the message names both."""
+
+
+class BackendError(LingAgentError):
+    """The model could not be asked, or did not answer."""
+
+
+class BackendUnavailable(BackendError):
+    """The backend cannot be reached or the model cannot be loaded."""
+
+
+class ContextOverflow(BackendError):
+    """The prompt does not fit the context window.
+
+    Attributes:
+        prompt_tokens: Size of the prompt in tokens.
+        context_window: Tokens that the model accepts, prompt and answer together.
+    """
+
+    def __init__(self, message: str, *, prompt_tokens: int = 0, context_window: int = 0) -> None:
+        super().__init__(message)
+        self.prompt_tokens = prompt_tokens
+        self.context_window = context_window
+
+
+class ServerMisconfigured(BackendError):
+    """The server answers, but was started without something that is needed."""
+
+
+class ToolError(LingAgentError):
+    """Raise it in a tool to tell the model what went wrong; the text is the observation."""
+
+
+class HermesError(LingAgentError, _HermesError):
+    """Text that cannot be rendered in the Hermes format."""
+
+
+class StoreError(LingAgentError):
+    """A trajectory that cannot be read or written."""

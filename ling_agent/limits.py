@@ -1,0 +1,77 @@
+"""What a run may cost, and how the model samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one run; each is checked before the cost is paid.
+
+    A limit that is reached ends the run as a `RunResult` with its status, never as an exception.
+
+    Attributes:
+        max_steps: Model requests.
+        max_tool_calls: Executed calls; None means no bound.
+        max_total_tokens: Prompt and completion tokens over all requests; None means no bound.
+        timeout: Seconds of wall-clock time for the whole run; None means no bound.
+        repeat_limit: The same call with the same arguments this many times in a row ends the run
+            as ``repeating``; from the second time on it is answered with a reminder, not executed.
+        max_parallel_tools: Calls of one message that run at the same time.
+        max_corrections: Consecutive answers that cannot be used (unreadable call, nothing at all)
+            before the run ends as ``failed``.
+    """
+
+    max_steps: int = 24
+    max_tool_calls: int | None = None
+    max_total_tokens: int | None = None
+    timeout: float | None = None
+    repeat_limit: int = 3
+    max_parallel_tools: int = 8
+    max_corrections: int = 2
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_steps", 1), ("repeat_limit", 2), ("max_parallel_tools", 1)):
+            if getattr(self, name) < least:
+                raise ConfigurationError(f"Limits.{name} must be at least {least}")
+        for name in ("max_tool_calls", "max_total_tokens", "timeout", "max_corrections"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ConfigurationError(f"Limits.{name} must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen; always sent explicitly.
+
+    Ling's ``generation_config`` names no temperature, so servers would use 1.0. The defaults are
+    those of tool calling: a temperature of 0 is greedy and reproducible.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: Nucleus, 1 is off.
+        top_k: 0 is off.
+        min_p: 0 is off.
+        repetition_penalty: 1 is off.
+        max_tokens: Longest single answer in tokens.
+        seed: Of the random generator; only used when the temperature is above 0.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    max_tokens: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ConfigurationError("Sampling.temperature must be 0 (greedy) or above")
+        if not 0 < self.top_p <= 1:
+            raise ConfigurationError("Sampling.top_p must be above 0 and at most 1")
+        if self.max_tokens < 1:
+            raise ConfigurationError("Sampling.max_tokens must be at least 1")

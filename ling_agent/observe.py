@@ -1,0 +1,280 @@
+"""From calls to observations: approvals, repetitions, execution, and order.
+
+What has to be answered is read from the trajectory: the calls of its newest message that have no
+observation. Observations are appended in call order (models match results to calls by order alone);
+what finished before a cancellation is appended as well, so that no finished work is lost and no
+call runs twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from .approvals import Approval, Deny, Edit
+from .events import ApprovalRequested, Event, ToolFinished, ToolProgress, ToolStarted
+from .hermes import CallFailed
+from .memory.trajectory import Block, Trajectory, unanswered
+from .messages import ToolCall, ToolMessage
+from .repeats import RepeatGuard, reminder
+from .results import RunStatus, Usage
+from .tools import RunContext, ToolOutcome, execute_calls
+
+if TYPE_CHECKING:
+    from .loop import RunSetup
+
+_INTERRUPTED = "Error: the call was interrupted; whether it took effect is not known."
+_NOT_RUN = "Error: the call was not run. Make it again if it is still needed."
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What came of one message's calls.
+
+    Attributes:
+        observations: In call order.
+        any_valid: Whether at least one was a valid call, whatever came of it.
+        status: Why the run ends here, or None.
+    """
+
+    observations: tuple[ToolMessage, ...]
+    any_valid: bool
+    status: RunStatus | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The leading calls that are answered now, in call order.
+
+    Attributes:
+        step: Model request that they belong to.
+        blocks: The calls by id, readable or not.
+        runnable: Those that run.
+        answers: The observations so far, by call id.
+        started: Ids of the calls that were started.
+        rejected: Ids of the calls that did not fit their tool and never ran.
+        status: Why the calls after them are not answered, or why the run ends with them.
+    """
+
+    step: int
+    blocks: dict[str, Block] = field(default_factory=dict[str, Block])
+    runnable: list[ToolCall] = field(default_factory=list[ToolCall])
+    answers: dict[str, ToolMessage] = field(default_factory=dict[str, ToolMessage])
+    started: set[str] = field(default_factory=set[str])
+    rejected: set[str] = field(default_factory=set[str])
+    status: RunStatus | None = None
+
+    @property
+    def any_valid(self) -> bool:
+        calls = {id_ for id_, block in self.blocks.items() if isinstance(block, ToolCall)}
+        return not self.blocks or bool(calls - self.rejected)
+
+    def observations(self) -> list[ToolMessage]:
+        """The answers in call order, up to the first call that is still to be answered.
+
+        A call that has none although a later one was started (they run at the same time) cannot
+        be answered later: the order would be wrong. It is told not to have run.
+        """
+        answered = [id_ in self.answers for id_ in self.blocks]
+        leading = answered.index(False) if False in answered else len(answered)
+        started = [index for index, id_ in enumerate(self.blocks) if id_ in self.started]
+        end = max(leading, started[-1] + 1 if started else 0)
+        return [
+            self.answers.get(id_) or ToolMessage(id_, block.name or "", _NOT_RUN, True)
+            for id_, block in list(self.blocks.items())[:end]
+        ]
+
+
+class Observer:
+    """Answers the calls of one message after the other.
+
+    Attributes:
+        executed: Calls that were run so far.
+        pending_approvals: Calls that wait for a decision, when that ended the run.
+    """
+
+    def __init__(
+        self,
+        setup: RunSetup,
+        trajectory: Trajectory,
+        run_id: str,
+        emit: Callable[[Event], Awaitable[None]],
+        approvals: dict[str, Approval],
+    ) -> None:
+        self._setup = setup
+        self._trajectory = trajectory
+        self._run_id = run_id
+        self._emit = emit
+        self._approvals = approvals
+        self._repeats = RepeatGuard(setup.limits.repeat_limit)
+        self.executed = 0
+        self.pending_approvals: tuple[ToolCall, ...] = ()
+
+    async def observe(self, step: int, usage: Usage) -> Observed:
+        """Answer the newest message's calls as far as limits and approvals allow.
+
+        Args:
+            step: Model request that the calls belong to.
+            usage: What the run has cost so far, for the tools.
+        """
+        pending = unanswered(self._trajectory)
+        batch = self._sort(pending, step)
+        try:
+            for answer in tuple(batch.answers.values()):
+                await self._emit(ToolFinished(answer, 0.0))
+            await self._execute(batch, usage)
+        finally:
+            # Also when cancelled: what has finished is kept.
+            observations = batch.observations()
+            for observation in observations:
+                self._trajectory.append("observation", observation, step=step)
+        if batch.status is RunStatus.needs_approval:
+            await self._ask_approval(list(pending.values())[len(batch.blocks) :])
+        return Observed(tuple(observations), batch.any_valid, batch.status)
+
+    def _sort(self, pending: dict[str, Block], step: int) -> _Batch:
+        """Answer what needs no tool, find what runs, and stop where the run has to stop."""
+        batch = _Batch(step)
+        limit = self._setup.limits.max_tool_calls
+        room = math.inf if limit is None else limit - self.executed
+        for id_, block in pending.items():
+            if isinstance(block, CallFailed):
+                answer = _failure(id_, block)
+            elif self._waits(block):
+                batch.status = RunStatus.needs_approval
+                break
+            else:
+                call, answer = self._decided(block, step)
+                if answer is None:
+                    answer = self._repetition(call, batch)
+                if answer is None:
+                    if len(batch.runnable) >= room:
+                        batch.status = RunStatus.max_tool_calls
+                        break
+                    batch.runnable.append(call)
+            batch.blocks[id_] = block
+            if answer is not None:
+                batch.answers[id_] = answer
+        return batch
+
+    def _waits(self, call: ToolCall) -> bool:
+        if call.name not in self._setup.tools or call.id in self._approvals:
+            return False
+        return self._setup.tools[call.name].needs_approval(call.arguments)
+
+    async def _ask_approval(self, blocks: list[Block]) -> None:
+        calls = (block for block in blocks if isinstance(block, ToolCall))
+        self.pending_approvals = tuple(call for call in calls if self._waits(call))
+        for call in self.pending_approvals:
+            await self._emit(ApprovalRequested(call))
+
+    def _decided(self, call: ToolCall, step: int) -> tuple[ToolCall, ToolMessage | None]:
+        """The call as it was approved, or the answer that says that it was not."""
+        decision = self._approvals.get(call.id)
+        if decision is None:
+            return call, None
+        if decision is False:
+            decision = Deny()
+        if isinstance(decision, Deny):
+            self._approval(call, step, decision="denied", reason=decision.reason)
+            text = f"Error: this call was not approved: {decision.reason}"
+            return call, ToolMessage(call.id, call.name, text, True)
+        if isinstance(decision, Edit):
+            call = ToolCall(call.id, call.name, dict(decision.arguments), call.repairs)
+            self._approval(call, step, decision="edited", arguments=call.arguments)
+        else:
+            self._approval(call, step, decision="approved")
+        return call, None
+
+    def _approval(self, call: ToolCall, step: int, **data: Any) -> None:
+        self._trajectory.append("approval", step=step, call_id=call.id, **data)
+
+    def _repetition(self, call: ToolCall, batch: _Batch) -> ToolMessage | None:
+        earlier, at_limit = self._repeats.note(call, batch.step)
+        if earlier is None:
+            return None
+        if at_limit:
+            batch.status = RunStatus.repeating
+        return ToolMessage(call.id, call.name, reminder(call.name, earlier))
+
+    async def _execute(self, batch: _Batch, usage: Usage) -> None:
+        """Run the calls; events go through one queue so that progress stays in order."""
+        if not batch.runnable:
+            return
+        send, receive = anyio.create_memory_object_stream[Event](math.inf)
+
+        async def forward() -> None:
+            async for event in receive:
+                await self._emit(event)
+
+        def sink(call_id: str, payload: object) -> None:
+            with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+                send.send_nowait(ToolProgress(call_id, payload))
+
+        with receive:
+            async with anyio.create_task_group() as group:
+                group.start_soon(forward)
+                with send:
+                    await self._call_tools(batch, usage, send.send_nowait, sink)
+
+    async def _call_tools(
+        self,
+        batch: _Batch,
+        usage: Usage,
+        send: Callable[[Event], None],
+        sink: Callable[[str, object], None],
+    ) -> None:
+        calls = {call.id: call for call in batch.runnable}
+
+        async def on_start(call: ToolCall) -> None:
+            self.executed += 1
+            batch.started.add(call.id)
+            # Until it is answered, a started call counts as interrupted.
+            batch.answers[call.id] = ToolMessage(call.id, call.name, _INTERRUPTED, True)
+            send(ToolStarted(call))
+
+        async def on_finish(outcome: ToolOutcome) -> None:
+            call = calls[outcome.call_id]
+            if outcome.attempts == 0:
+                self.executed -= 1
+                batch.rejected.add(call.id)
+            self._repeats.observed(call, outcome.text)
+            text = self._edit_note(call) + outcome.text
+            message = ToolMessage(call.id, call.name, text, outcome.is_error)
+            batch.answers[call.id] = message
+            send(ToolFinished(message, outcome.seconds))
+
+        await execute_calls(
+            self._setup.tools,
+            batch.runnable,
+            RunContext(
+                self._setup.deps, run_id=self._run_id, step=batch.step, usage=usage, sink=sink
+            ),
+            max_parallel=self._setup.limits.max_parallel_tools,
+            on_start=on_start,
+            on_finish=on_finish,
+        )
+
+    def _edit_note(self, call: ToolCall) -> str:
+        if not isinstance(self._approvals.get(call.id), Edit):
+            return ""
+        arguments = json.dumps(call.arguments, ensure_ascii=False)
+        return f"(The user changed the arguments to {arguments}.)\n"
+
+
+def leave_calls(trajectory: Trajectory) -> Trajectory:
+    """Answer what an ended run left unanswered, before the conversation goes on without it."""
+    for id_, block in unanswered(trajectory).items():
+        answer = ToolMessage(id_, block.name or "", _NOT_RUN, True)
+        trajectory.append("observation", answer, step=trajectory.last_step)
+    return trajectory
+
+
+def _failure(id_: str, failure: CallFailed) -> ToolMessage:
+    return ToolMessage(id_, failure.name or "", f"Error: {failure.message}", True)

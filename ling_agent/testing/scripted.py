@@ -1,0 +1,125 @@
+"""`ScriptedBackend`: replays texts as if a model had written them.
+
+The texts are raw model output in the Hermes format; everything after the backend (parser, loop,
+tools) is the real thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+
+from ..backends.base import (
+    Backend,
+    Chunk,
+    Finished,
+    FinishReason,
+    ModelInfo,
+    ModelRequest,
+    TextChunk,
+)
+from ..hermes import render
+from ..messages import to_openai
+from ..profiles import CHATML, Profile
+from ..results import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of the model.
+
+    Attributes:
+        text: Raw model output.
+        finish_reason: ``length`` says that it was cut.
+        usage: What it cost; None counts words.
+        delay: Seconds before each chunk.
+        chunk_size: Characters a chunk; None sends the text whole.
+    """
+
+    text: str
+    finish_reason: FinishReason = "stop"
+    usage: Usage | None = None
+    delay: float = 0.0
+    chunk_size: int | None = None
+
+
+Scripted = str | Reply | Exception | Callable[[ModelRequest], "str | Reply"]
+
+
+class ScriptedBackend(Backend):
+    """A model that answers as it was told.
+
+    Args:
+        replies: In order: texts, `Reply` objects, exceptions to raise, or functions of the request.
+        chunk_size: Characters a chunk for plain texts; None sends each whole.
+        context_window: What `describe` says.
+        profile: What `describe` says.
+        renders_prompts: What `describe` says; True makes the loop keep raw texts and send prefills.
+
+    Attributes:
+        requests: Every request that was made.
+    """
+
+    def __init__(
+        self,
+        replies: Iterable[Scripted],
+        *,
+        chunk_size: int | None = None,
+        context_window: int | None = 32768,
+        profile: Profile = CHATML,
+        renders_prompts: bool = False,
+    ) -> None:
+        self._replies: Iterator[Scripted] = iter(replies)
+        self._chunk_size = chunk_size
+        self._info = ModelInfo("scripted", context_window, profile, renders_prompts)
+        self.requests: list[ModelRequest] = []
+
+    @property
+    def name(self) -> str:
+        return "scripted"
+
+    async def describe(self) -> ModelInfo:
+        return self._info
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Chunk], None]:
+        self.requests.append(request)
+        try:
+            scripted = next(self._replies)
+        except StopIteration:
+            raise AssertionError(
+                f"ScriptedBackend has no reply for request {len(self.requests)}"
+            ) from None
+        if isinstance(scripted, Exception):
+            raise scripted
+        reply = scripted if isinstance(scripted, str | Reply) else scripted(request)
+        if isinstance(reply, str):
+            reply = Reply(reply, chunk_size=self._chunk_size)
+        async with aclosing(self._play(reply, request)) as chunks:
+            yield chunks
+
+    async def _play(self, reply: Reply, request: ModelRequest) -> AsyncGenerator[Chunk, None]:
+        text = request.prefill + reply.text
+        size = reply.chunk_size or max(len(text), 1)
+        for start in range(0, len(text), size):
+            await anyio.sleep(reply.delay)
+            yield TextChunk(text[start : start + size])
+        usage = reply.usage or Usage(
+            prompt_tokens=len(self.prompt(request).split()),
+            completion_tokens=len(reply.text.split()),
+            requests=1,
+        )
+        yield Finished(reply.finish_reason, usage)
+
+    def prompt(self, request: ModelRequest) -> str:
+        """The prompt that a real backend would send for this request."""
+        messages = [to_openai(message) for message in request.messages]
+        return render(messages, request.tools or None, template=self._info.profile.template)
+
+    def assert_exhausted(self) -> None:
+        """Fail unless every reply was used."""
+        left = sum(1 for _ in self._replies)
+        assert not left, f"{left} scripted replies were not used"

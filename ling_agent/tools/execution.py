@@ -1,0 +1,272 @@
+"""Run calls: validate, time out, retry, render. Every call ends in one `ToolOutcome`."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from anyio import CapacityLimiter, get_cancelled_exc_class
+
+from ..errors import ToolError
+from ..messages import ToolCall
+from .context import RunContext
+from .cutting import CountTokens, render_within
+from .decorator import Tool
+from .failures import failure_text
+from .problems import ArgumentError
+from .rendering import RenderError, to_json_value
+from .toolset import Toolset
+from .validation import ValidatedCall
+
+_FIRST_PAUSE = 0.1  # seconds before the first retry; doubled each time
+_LONGEST_PAUSE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutcome:
+    """What came of one call.
+
+    Attributes:
+        call_id: The call's identifier.
+        name: The tool's name.
+        text: The observation: what the model reads.
+        is_error: True when the tool did not deliver; `text` then starts with `Error: `.
+        seconds: Wall-clock time, retries included.
+        value: What the function returned; None after an error.
+        attempts: How often the function was called; 0 when the arguments did not fit.
+        notes: For people: coercions of arguments, retries.
+    """
+
+    call_id: str
+    name: str
+    text: str
+    is_error: bool
+    seconds: float
+    value: object = None
+    attempts: int = 1
+    notes: tuple[str, ...] = ()
+
+
+class _TimedOutError(Exception):
+    """The attempt was stopped; the text says what that means."""
+
+
+async def execute_call(
+    tool: Tool[..., Any],
+    call_id: str,
+    arguments: dict[str, Any],
+    ctx: RunContext[Any],
+    *,
+    count_tokens: CountTokens | None = None,
+    max_result_tokens: int | None = None,
+) -> ToolOutcome:
+    """Run one call. It never raises, except when it is cancelled from outside.
+
+    Args:
+        tool: What to call.
+        call_id: The call's identifier.
+        arguments: JSON arguments as the model gave them.
+        ctx: The run's context; the tool gets its own copy with `call_id` filled in.
+        count_tokens: The model's tokenizer, for `max_result_tokens`; None to estimate.
+        max_result_tokens: Limit for a tool that has none of its own.
+    """
+    started = time.perf_counter()
+    finish = functools.partial(_finish, call_id, tool.name, started)
+    try:
+        call = tool.validate(arguments)
+    except ArgumentError as error:
+        lines = error.message.replace("\n", "\n- ")
+        text = f"Error: the arguments do not fit tool '{tool.name}':\n- {lines}"
+        return finish(text, is_error=True, attempts=0)
+    except Exception as error:
+        return finish(failure_text(error), is_error=True, attempts=0)
+    result = await _attempts(tool, call, ctx, call_id)
+    notes = (*call.coercions, *result.notes)
+    if result.error:
+        return finish(result.error, is_error=True, attempts=result.attempts, notes=notes)
+    limit = tool.max_result_tokens or max_result_tokens
+    try:
+        text = render_within(to_json_value(result.value, tool=tool.name), limit, count_tokens)
+    except RenderError as error:
+        return finish(f"Error: {error}", is_error=True, attempts=result.attempts, notes=notes)
+    return finish(text, value=result.value, attempts=result.attempts, notes=notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What the attempts came to: a value, or the text of the last error."""
+
+    attempts: int
+    notes: tuple[str, ...]
+    value: object = None
+    error: str = ""
+
+
+async def _attempts(
+    tool: Tool[..., Any], call: ValidatedCall, ctx: RunContext[Any], call_id: str
+) -> _Result:
+    """Call the function until it succeeds or must not be tried again."""
+    told = json.dumps(call.json_arguments, ensure_ascii=False)
+    notes: list[str] = []
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            # A function may have changed its arguments: a further attempt starts from fresh ones.
+            fresh = call if attempts == 1 else tool.validate(json.loads(told))
+            value = await _attempt(tool, fresh.arguments, ctx.for_call(call_id))
+            return _Result(attempts, tuple(notes), value=value)
+        except get_cancelled_exc_class():
+            if _from_outside():
+                raise
+            text, final = f"Error: tool '{tool.name}' cancelled itself", True
+        except _TimedOutError as error:
+            text, final = f"Error: {error}", not tool.idempotent
+        except ToolError as error:
+            text, final = failure_text(error), True
+        except (Exception, SystemExit) as error:
+            text, final = failure_text(error, told), False
+        if final or attempts > tool.retries:
+            return _Result(attempts, tuple(notes), error=text)
+        notes.append(f"attempt {attempts} failed ({text.removeprefix('Error: ')}); tried again")
+        await anyio.sleep(min(_FIRST_PAUSE * 2 ** (attempts - 1), _LONGEST_PAUSE))
+
+
+def _finish(
+    call_id: str,
+    name: str,
+    started: float,
+    text: str,
+    *,
+    is_error: bool = False,
+    value: object = None,
+    attempts: int,
+    notes: tuple[str, ...] = (),
+) -> ToolOutcome:
+    seconds = time.perf_counter() - started
+    return ToolOutcome(call_id, name, text, is_error, seconds, value, attempts, notes)
+
+
+async def _attempt(tool: Tool[..., Any], arguments: dict[str, Any], ctx: RunContext[Any]) -> Any:
+    """Call the function once, in the loop or in a thread, within the tool's timeout."""
+    in_thread = not tool.is_async
+    value: Any = None
+    with anyio.move_on_after(tool.timeout) as scope:
+        try:
+            if in_thread:
+                # A limiter of its own: the number of calls is bounded by the caller, and threads
+                # that were abandoned must not use up a shared one.
+                (value,) = await anyio.to_thread.run_sync(
+                    _boxed, tool, arguments, ctx, abandon_on_cancel=True, limiter=CapacityLimiter(1)
+                )
+                in_thread = False
+            else:
+                value = tool.invoke(arguments, ctx)
+            if inspect.isawaitable(value):
+                value = await value
+        except get_cancelled_exc_class():
+            ctx.cancel()
+            raise
+    if not scope.cancelled_caught:
+        return value
+    limit = f"tool '{tool.name}' took longer than {tool.timeout:g} s and was"
+    if in_thread:
+        raise _TimedOutError(f"{limit} abandoned; it may still be running")
+    raise _TimedOutError(f"{limit} stopped")
+
+
+def _boxed(tool: Tool[..., Any], arguments: dict[str, Any], ctx: RunContext[Any]) -> tuple[Any]:
+    """The result in a tuple: trio lets no thread return a bare coroutine."""
+    return (tool.invoke(arguments, ctx),)
+
+
+def _from_outside() -> bool:
+    """Whether a cancellation was asked for, rather than raised by the tool on its own.
+
+    On asyncio a tool that awaits a cancelled future raises `CancelledError` with nobody having
+    cancelled this task; that is the tool's failure, not the end of the run. Trio knows no such.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return True
+    return task is None or task.cancelling() > 0
+
+
+async def execute_calls(
+    tools: Toolset,
+    calls: Sequence[ToolCall],
+    ctx: RunContext[Any],
+    *,
+    max_parallel: int = 8,
+    count_tokens: CountTokens | None = None,
+    max_result_tokens: int | None = None,
+    on_start: Callable[[ToolCall], Awaitable[object]] | None = None,
+    on_finish: Callable[[ToolOutcome], Awaitable[object]] | None = None,
+) -> list[ToolOutcome]:
+    """Run the calls of one step, concurrently, and return the outcomes in the calls' order.
+
+    A call that fails does not disturb the others. A call of an `exclusive` tool waits for the
+    calls before it, runs alone, and the calls after it wait for it.
+
+    Args:
+        tools: The run's tools. A call of a tool that is not in it is answered with the names.
+        calls: What the model asked for.
+        ctx: The run's context.
+        max_parallel: Most calls at one time.
+        count_tokens: The model's tokenizer; None to estimate.
+        max_result_tokens: Limit for tools that have none of their own.
+        on_start: Awaited when a call starts to run, not while it waits for its turn.
+        on_finish: Awaited when a call has its outcome, in the order in which they finish.
+    """
+    options: Any = {"count_tokens": count_tokens, "max_result_tokens": max_result_tokens}
+    limiter = CapacityLimiter(max_parallel)
+    outcomes: dict[int, ToolOutcome] = {}
+
+    async def run(index: int, call: ToolCall) -> None:
+        async with limiter:
+            if on_start is not None:
+                await on_start(call)
+            outcome = (
+                await execute_call(tools[call.name], call.id, call.arguments, ctx, **options)
+                if call.name in tools
+                else _unknown(tools, call)
+            )
+            outcomes[index] = outcome
+            if on_finish is not None:
+                await on_finish(outcome)
+
+    for batch in _batches(tools, calls):
+        if len(batch) == 1:
+            await run(*batch[0])
+            continue
+        async with anyio.create_task_group() as group:
+            for index, call in batch:
+                group.start_soon(run, index, call)
+    return [outcomes[index] for index in range(len(calls))]
+
+
+def _unknown(tools: Toolset, call: ToolCall) -> ToolOutcome:
+    text = f"Error: {tools.unknown_message(call.name)}"
+    return ToolOutcome(call.id, call.name, text, is_error=True, seconds=0.0, attempts=0)
+
+
+def _batches(tools: Toolset, calls: Sequence[ToolCall]) -> list[list[tuple[int, ToolCall]]]:
+    """Calls that may run together, in order; an exclusive one is alone."""
+    batches: list[list[tuple[int, ToolCall]]] = []
+    open_batch = False
+    for index, call in enumerate(calls):
+        exclusive = call.name in tools and tools[call.name].exclusive
+        if exclusive or not open_batch:
+            batches.append([])
+        batches[-1].append((index, call))
+        open_batch = not exclusive
+    return batches

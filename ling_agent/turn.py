@@ -1,0 +1,163 @@
+"""One model turn: a request goes out, events come back, a message is read.
+
+This is the one place where text becomes calls, for every backend. The chunks pass the plan
+splitter, then the Hermes parser; call ids are made unique within the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from .backends.base import Backend, Finished, FinishReason, ModelRequest, ReasoningChunk, TextChunk
+from .events import Event
+from .hermes import (
+    ArgumentsDelta,
+    CallFailed,
+    CallParsed,
+    CallStarted,
+    HermesParser,
+    ParserEvent,
+    ReasoningDelta,
+    TextDelta,
+)
+from .messages import AssistantMessage, ToolCall
+from .planning import PlanSplitter
+from .results import Usage
+
+Emit = Callable[[Event], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the model wrote in one turn.
+
+    Attributes:
+        message: For the trajectory; its ``content`` holds the whole visible text.
+        answer: The visible text without the plan, stripped.
+        plan: Text of the plan that the message began with; empty when there was none.
+        failures: Blocks that looked like calls and could not be read, by their index.
+        finish_reason: Why the model stopped.
+        usage: Cost of the request.
+    """
+
+    message: AssistantMessage
+    answer: str
+    plan: str
+    failures: dict[int, CallFailed]
+    finish_reason: FinishReason
+    usage: Usage
+
+
+class TurnReader:
+    """Asks once and collects one message from its chunks, emitting what it reads; used once.
+
+    Args:
+        request: What is asked.
+        step: Number of the model request, part of the call ids (``call_<step>_<index>``).
+        bare_json: Whether a message that is nothing but a JSON call counts as one.
+        keep_raw: Whether the generated text is kept for later prompts, byte for byte.
+        emit: Takes the events.
+        on_plan: Takes the text of a leading plan as soon as it is complete.
+    """
+
+    def __init__(
+        self,
+        request: ModelRequest,
+        *,
+        step: int,
+        bare_json: bool,
+        keep_raw: bool,
+        emit: Emit,
+        on_plan: Callable[[str], Awaitable[None]],
+    ) -> None:
+        tools: Sequence[object] | None = request.tools or None
+        self._parser = HermesParser(tools=tools, bare_json=bare_json)  # pyright: ignore[reportArgumentType]
+        self._splitter = PlanSplitter()
+        self._request = request
+        self._keep_raw = keep_raw
+        self._step = step
+        self._emit = emit
+        self._on_plan = on_plan
+        self._plan_told = False
+        self._raw: list[str] = []
+        self._content: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._failures: dict[int, CallFailed] = {}
+
+    @property
+    def partial(self) -> str:
+        """What was generated so far, as it was written."""
+        return "".join(self._raw)
+
+    async def read(self, backend: Backend) -> Turn:
+        """Send the request and return the message.
+
+        Raises:
+            BackendError: As the backend raises it; `partial` then holds what came before.
+        """
+        finished = Finished("stop", Usage(requests=1))
+        async with backend.stream(self._request) as chunks:
+            async for chunk in chunks:
+                match chunk:
+                    case TextChunk(text):
+                        await self._text(text)
+                    case ReasoningChunk(text):
+                        await self._events([ReasoningDelta(text)])
+                    case Finished():
+                        finished = chunk
+        await self._finish(finished.finish_reason)
+        return self._turn(finished)
+
+    async def _text(self, text: str) -> None:
+        self._raw.append(text)
+        rest = self._splitter.feed(text)
+        await self._tell_plan()
+        if rest:
+            await self._events(self._parser.feed(rest))
+
+    async def _tell_plan(self) -> None:
+        if not self._plan_told and self._splitter.complete:
+            self._plan_told = True
+            if self._splitter.plan:
+                await self._on_plan(self._splitter.plan)
+
+    async def _finish(self, finish_reason: FinishReason) -> None:
+        rest = self._splitter.finish()
+        await self._tell_plan()
+        if rest:
+            await self._events(self._parser.feed(rest))
+        reason = "length" if finish_reason == "length" else "stop"
+        await self._events(self._parser.finish(reason))
+
+    async def _events(self, events: Sequence[ParserEvent]) -> None:
+        for event in events:
+            match event:
+                case TextDelta(text):
+                    self._content.append(text)
+                case ReasoningDelta(text):
+                    self._reasoning.append(text)
+                case CallStarted(index) | CallParsed(index):
+                    event = dataclasses.replace(event, id=f"call_{self._step}_{index}")
+                    if isinstance(event, CallParsed):
+                        call = ToolCall(event.id, event.name, event.arguments, event.repairs)
+                        self._calls.append(call)
+                case CallFailed(index):
+                    self._failures[index] = event
+                case ArgumentsDelta():
+                    pass
+            await self._emit(event)
+
+    def _turn(self, finished: Finished) -> Turn:
+        answer = "".join(self._content).strip()
+        plan = self._splitter.plan
+        content = f"Plan: {plan}\n\n{answer}".strip() if plan else answer
+        message = AssistantMessage(
+            content=content,
+            reasoning="".join(self._reasoning) or None,
+            calls=tuple(self._calls),
+            raw="".join(self._raw) if self._keep_raw else None,
+        )
+        return Turn(message, answer, plan, self._failures, finished.finish_reason, finished.usage)

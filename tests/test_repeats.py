@@ -1,0 +1,103 @@
+"""A model that makes the same call again and again."""
+
+from __future__ import annotations
+
+import pytest
+
+from ling_agent import Agent, Limits, RunStatus, tool
+from ling_agent.messages import ToolCall
+from ling_agent.repeats import RepeatGuard
+from ling_agent.testing import ScriptedBackend
+
+from .helpers import call, calls, observations
+
+
+def made(name: str, **arguments: object) -> ToolCall:
+    return ToolCall("id", name, dict(arguments))
+
+
+def test_the_order_of_arguments_makes_no_difference() -> None:
+    guard = RepeatGuard(3)
+    assert guard.note(made("f", a=1, b=2), 1) == (None, False)
+    guard.observed(made("f", a=1, b=2), "seen")
+    assert guard.note(made("f", b=2, a=1), 2) == ("seen", False)
+    assert guard.note(made("f", a=1, b=2), 3) == ("seen", True)
+
+
+def test_other_arguments_are_another_call() -> None:
+    guard = RepeatGuard(2)
+    assert guard.note(made("f", a=1), 1) == (None, False)
+    assert guard.note(made("f", a=2), 2) == (None, False)
+    assert guard.note(made("g", a=1), 3) == (None, False)
+
+
+def test_a_call_runs_again_after_something_new() -> None:
+    guard = RepeatGuard(2)
+    guard.note(made("poll"), 1)
+    guard.note(made("start"), 2)
+    assert guard.note(made("poll"), 3) == (None, False)
+
+
+def test_two_calls_in_turn_are_noticed() -> None:
+    guard = RepeatGuard(3)
+    limits = [guard.note(made("f" if n % 2 else "g"), n)[1] for n in range(12)]
+    assert any(limits)
+
+
+pytestmark = pytest.mark.anyio
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.ran = 0
+
+        @tool
+        async def count(n: int) -> str:
+            """Count."""
+            self.ran += 1
+            return f"{n} things"
+
+        self.tool = count
+
+    def agent(self, *script: str, **limits: int) -> Agent:
+        backend = ScriptedBackend(script)
+        return Agent(backend, tools=[self.tool], planning="off", limits=Limits(**limits))
+
+
+async def test_a_repetition_is_answered_with_the_earlier_observation() -> None:
+    counter = Counter()
+    same = call("count", n=1)
+    result = await counter.agent(same, same, "1").run("x")
+    assert (result.status, counter.ran) == (RunStatus.completed, 1)
+    first, second = observations(result)
+    assert first == "1 things"
+    assert "already called count" in second
+    assert "1 things" in second
+
+
+async def test_the_repeat_limit_ends_the_run_as_repeating() -> None:
+    counter = Counter()
+    same = call("count", n=1)
+    agent = counter.agent(same, same, same, "1", repeat_limit=3)
+    result = await agent.run("x")
+    assert (result.status, counter.ran, len(result.steps)) == (RunStatus.repeating, 1, 3)
+    assert len(observations(result)) == 3
+    assert (await agent.resume(result.run_id)).output == "1"
+
+
+async def test_the_same_call_twice_in_one_message_runs_once_and_is_no_offence() -> None:
+    counter = Counter()
+    same = call("count", n=1)
+    result = await counter.agent(calls(same, same, same, same), "1", repeat_limit=3).run("x")
+    assert (result.status, counter.ran) == (RunStatus.completed, 1)
+    assert observations(result)[0] == "1 things"
+    assert all("same arguments" in text for text in observations(result)[1:])
+
+
+async def test_repetitions_do_not_use_up_the_tool_calls() -> None:
+    counter = Counter()
+    same = call("count", n=1)
+    result = await counter.agent(calls(same, same, call("count", n=2)), "2", max_tool_calls=2).run(
+        "x"
+    )
+    assert (result.status, counter.ran, result.usage.tool_calls) == (RunStatus.completed, 2, 2)

@@ -1,0 +1,252 @@
+"""A streamed run does what an unstreamed one does: every behaviour, at several chunk sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio
+import pytest
+
+from ling_agent import (
+    Agent,
+    BackendUnavailable,
+    CancelToken,
+    Limits,
+    RunContext,
+    RunResult,
+    ToolError,
+    tool,
+)
+from ling_agent.events import (
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    TextDelta,
+    ToolFinished,
+    ToolStarted,
+)
+from ling_agent.messages import Message
+from ling_agent.planning import Planning
+from ling_agent.testing import Reply, ScriptedBackend
+
+from .helpers import call, calls, stream
+
+pytestmark = pytest.mark.anyio
+
+BROKEN = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": }}\n</tool_call>'
+PLAN = "Plan:\n1. add\n2. answer"
+ADD = call("add", a=1, b=2)
+
+
+@tool
+async def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tool
+def fail(reason: str) -> str:
+    """Fail."""
+    raise ToolError(reason)
+
+
+@tool
+async def report(ctx: RunContext[Any]) -> str:
+    """Report progress."""
+    ctx.emit("half")
+    return "reported"
+
+
+@tool
+async def stop(ctx: RunContext[CancelToken]) -> str:
+    """Stop the run."""
+    ctx.deps.cancel()
+    await anyio.sleep_forever()
+    return ""
+
+
+@tool(requires_approval=True)
+async def buy(item: str) -> str:
+    """Buy."""
+    return item
+
+
+@dataclass(frozen=True)
+class Case:
+    """A behaviour: what the model writes, and how the run is set up."""
+
+    script: list[str | Reply | Exception]
+    planning: Planning = "off"
+    limits: Limits = field(default_factory=Limits)
+    profile_renders: bool = False
+
+
+def limited(script: list[str | Reply | Exception], **limits: Any) -> Case:
+    return Case(script, limits=Limits(**limits))
+
+
+CASES: dict[str, Case] = {
+    "answer": Case(["Paris is the capital."]),
+    "reasoning": Case(["<think>Let me think.</think>Paris."]),
+    "call": Case([ADD, "3"]),
+    "text and call": Case(["I will add. " + ADD, "3"]),
+    "bare JSON call": Case(['{"name": "add", "arguments": {"a": 1, "b": 2}}', "3"]),
+    "repaired call": Case(["<tool_call>{'name': 'add', 'arguments': {'a': 1, 'b': 2,}}", "3"]),
+    "parallel calls": Case([calls(ADD, call("add", a=3, b=4), call("fail", reason="no")), "3"]),
+    "many steps": Case([*(call("add", a=n, b=n) for n in range(6)), "done"]),
+    "progress": Case([call("report"), "done"]),
+    "tool error": Case([call("fail", reason="no"), "Sorry."]),
+    "unknown tool": Case([call("ad", a=1, b=2), "Sorry."]),
+    "wrong arguments": Case([call("add", a="x", b=2), "Sorry."]),
+    "unreadable call": Case([BROKEN, "Sorry."]),
+    "unreadable sibling": Case([calls(ADD, BROKEN, call("add", a=5, b=5)), "Sorry."]),
+    "cut call": Case([Reply(ADD[:40], finish_reason="length"), "Sorry."]),
+    "too many mistakes": Case([BROKEN, "", BROKEN]),
+    "empty answer": Case(["", "  ", "Paris."]),
+    "hallucinated observation": Case([ADD + "<tool_response>9</tool_response>9", "3"]),
+    "inline plan": Case(["Plan: add them.\n" + ADD, "3"], "inline"),
+    "inline plan, list": Case([PLAN + "\n" + ADD, "3"], "inline"),
+    "inline plan, answer": Case(["Plan: answer.\n\nParis is\nthe capital."], "inline"),
+    "inline plan, bare call": Case(
+        ['Plan: add\n{"name": "add", "arguments": {"a": 1, "b": 2}}', "3"], "inline"
+    ),
+    "inline, only a plan": Case(["Plan: add.", ADD, "3"], "inline"),
+    "inline, no plan": Case(["Planning is hard."], "inline"),
+    "inline, prefill": Case([" add them.\n" + ADD, "3"], "inline", profile_renders=True),
+    "explicit plan": Case([PLAN, ADD, "3"], "explicit"),
+    "explicit, revised": Case([PLAN, call("fail", reason="no"), PLAN, ADD, "3"], "explicit"),
+    "explicit, acts at once": Case([ADD, "3"], "explicit"),
+    "explicit, prefill": Case([" add\n2. answer", ADD, "3"], "explicit", profile_renders=True),
+    "repetition": Case([ADD, ADD, "3"]),
+    "repeating": Case([ADD, ADD, ADD]),
+    "same call twice": Case([calls(ADD, ADD), "3"]),
+    "max steps": limited([ADD, call("add", a=2, b=2)], max_steps=2),
+    "max tool calls": limited([ADD, calls(call("add", a=2, b=2), ADD)], max_tool_calls=2),
+    "max total tokens": limited([ADD], max_total_tokens=600),
+    "nothing affordable": limited([], max_total_tokens=1),
+    "cut answer": Case([Reply("Paris is the", finish_reason="length")]),
+    "timeout": limited([Reply("never", delay=3600.0)], timeout=0.02),
+    "no time at all": limited([], timeout=0),
+    "cancelled in a tool": Case([calls(ADD, call("stop"))]),
+    "needs approval": Case([calls(ADD, call("buy", item="a"), call("add", a=9, b=9))]),
+    "backend error later": Case([ADD, BackendUnavailable("gone")]),
+}
+
+
+def rechunked(case: Case, size: int | None) -> tuple[Agent, dict[str, Any]]:
+    script = [
+        replace(reply, chunk_size=size) if isinstance(reply, Reply) else reply
+        for reply in case.script
+    ]
+    backend = ScriptedBackend(script, chunk_size=size, renders_prompts=case.profile_renders)
+    agent = Agent(
+        backend,
+        tools=[add, fail, report, stop, buy],
+        planning=case.planning,
+        limits=case.limits,
+        instructions="Be brief.",
+    )
+    token = CancelToken()
+    return agent, {"deps": token, "cancel": token}
+
+
+def said(result: RunResult) -> list[tuple[str, int, Message | None, Any]]:
+    """The trajectory without clocks."""
+    return [(e.kind, e.step, e.message, dict(e.data)) for e in result.trajectory]
+
+
+def outcome(result: RunResult) -> dict[str, Any]:
+    """Everything of a result that does not depend on the clock or on random ids."""
+    return {
+        "status": result.status,
+        "output": result.output,
+        "plan": result.plan,
+        "steps": result.steps,
+        "usage": replace(result.usage, seconds=0.0),
+        "error": str(result.error),
+        "pending": result.pending_approvals,
+        "notes": result.notes,
+        "trajectory": said(result),
+    }
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, None])
+@pytest.mark.parametrize("name", CASES)
+async def test_streamed_and_unstreamed_runs_are_equal(name: str, size: int | None) -> None:
+    agent, options = rechunked(CASES[name], None)
+    unstreamed = await agent.run("task", **options)
+    agent, options = rechunked(CASES[name], size)
+    events, streamed = await stream(agent, **options)
+    assert outcome(streamed) == outcome(unstreamed)
+    check_events(events, streamed)
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_chunks_make_no_difference_to_an_unstreamed_run(name: str) -> None:
+    agent, options = rechunked(CASES[name], None)
+    whole = await agent.run("task", **options)
+    agent, options = rechunked(CASES[name], 1)
+    assert outcome(await agent.run("task", **options)) == outcome(whole)
+
+
+def check_events(events: list[Any], result: RunResult) -> None:
+    """What the events must tell, whatever the run did."""
+    assert isinstance(events[0], RunStarted)
+    assert (events[0].run_id, events[0].task) == (result.run_id, "task")
+    assert events[-1] == RunFinished(result)
+    assert sum(isinstance(event, RunStarted | RunFinished) for event in events) == 2
+    steps = [event.step for event in events if isinstance(event, StepStarted)]
+    assert steps == list(range(1, len(steps) + 1))
+    done = [event.step for event in events if isinstance(event, StepFinished)]
+    assert done == steps[: len(done)]
+    started = {event.call.id for event in events if isinstance(event, ToolStarted)}
+    finished = {e.observation.call_id for e in events if isinstance(e, ToolFinished)}
+    assert finished <= {o.call_id for step in result.steps for o in step.observations}
+    if result.status not in ("cancelled", "timeout"):
+        assert started <= finished
+
+
+async def test_the_streamed_text_is_the_answer() -> None:
+    agent, options = rechunked(CASES["inline plan, answer"], 1)
+    events, result = await stream(agent, **options)
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert text.strip() == result.output
+
+
+@pytest.mark.parametrize("error", [BackendUnavailable("gone"), RuntimeError("bug")])
+async def test_errors_are_the_same_and_not_wrapped(error: Exception) -> None:
+    def agent() -> Agent:
+        return Agent(ScriptedBackend([error]))
+
+    with pytest.raises(type(error)) as plain:
+        await agent().run("x")
+    with pytest.raises(type(error)) as streamed:
+        await stream(agent())
+    assert plain.value is error
+    assert streamed.value is error
+
+
+async def test_a_slow_reader_loses_nothing() -> None:
+    agent, options = rechunked(CASES["many steps"], 1)
+    fast, _ = await stream(agent, **options)
+    agent, options = rechunked(CASES["many steps"], 1)
+    slow: list[object] = []
+    async with agent.stream("task", **options) as run:
+        async for event in run:
+            for _ in range(3):
+                await anyio.lowlevel.checkpoint()
+            slow.append(event)
+    assert [type(event) for event in slow] == [type(event) for event in fast]
+
+
+def test_every_status_is_in_the_table() -> None:
+    run: Callable[[str], RunResult] = lambda name: (  # noqa: E731
+        lambda pair: pair[0].run_sync("task", **pair[1])
+    )(rechunked(CASES[name], None))
+    statuses = {str(run(name).status) for name in CASES}
+    from ling_agent import RunStatus
+
+    assert statuses == {str(status) for status in RunStatus}
