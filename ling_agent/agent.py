@@ -6,7 +6,7 @@ import contextvars
 import threading
 import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,11 +20,11 @@ from .cancellation import CancelToken
 from .errors import ConfigurationError, ToolError
 from .events import Event, RunStarted
 from .limits import Limits, Sampling
-from .loop import Run, RunSetup
+from .loop import Run
 from .memory import Memory, Trajectory
 from .memory.trajectory import unanswered
 from .messages import SystemMessage, UserMessage
-from .observe import leave_calls
+from .observe import RunSetup, leave_calls
 from .planning import HINTS, Planning
 from .profiles import Profile
 from .results import RunResult
@@ -147,8 +147,12 @@ class Agent:
     ) -> AsyncGenerator[RunStream, None]:
         """Like `run`, with events while it works; leaving the context early cancels the run."""
         token = CancelToken()  # the stream's own: cancelling it leaves the caller's alone
+
+        async def emit(event: Event) -> None:
+            await stream.emit(event)
+
+        run = self._start(task, session, self._setup(deps, limits, token), emit)
         stream = RunStream(token)
-        run = self._start(task, session, self._setup(deps, limits, token), stream.emit)
 
         async def work() -> RunResult:
             await stream.emit(RunStarted(run.run_id, task))
@@ -346,12 +350,13 @@ def _run_blocking(call: Callable[[], Coroutine[Any, Any, T]], cancel: Callable[[
             outcome.set_exception(error)
 
     thread = threading.Thread(target=target, name="ling-agent-run-sync")
-    thread.start()
     try:
-        thread.join()
+        thread.start()
+        wait([outcome])
     except KeyboardInterrupt:
         cancel()
-        thread.join()
+        # Not thread.join(): once interrupted, it takes the thread for ended (bpo-45274).
+        wait([outcome])
         raise
     return outcome.result()
 

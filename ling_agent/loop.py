@@ -17,26 +17,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
 import anyio
 
-from . import planning
+from . import hermes, planning
 from .approvals import Approval
-from .backends.base import Backend, ModelInfo, ModelRequest
-from .cancellation import CancelToken, cancelled_by
+from .backends.base import ModelInfo, ModelRequest
+from .cancellation import cancelled_by
 from .errors import BackendError, HermesError, LingAgentError
 from .events import Correction, Event, PlanMade, PlanUpdated, StepFinished, StepStarted
-from .limits import Limits, Sampling
+from .limits import Sampling
 from .memory.trajectory import Trajectory, unanswered
 from .messages import AssistantMessage, ToolMessage, UserMessage
-from .observe import Observer
+from .observe import Observer, RunSetup
 from .results import Plan, PlanStep, RunResult, RunStatus, Step, Usage
-from .tools import Toolset
 from .tools.cutting import estimate_tokens
 from .turn import Turn, TurnReader
 
@@ -52,19 +51,6 @@ class Phase(Enum):
     CALL = auto()
     OBSERVE = auto()
     DONE = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class RunSetup:
-    """What a run needs from its agent; the agent itself is never changed by a run."""
-
-    backend: Backend
-    tools: Toolset
-    planning: planning.Planning
-    limits: Limits
-    sampling: Sampling
-    deps: Any = None
-    cancel: CancelToken | None = None
 
 
 class Run:
@@ -98,6 +84,7 @@ class Run:
         self._output: str | None = None
         self._error: LingAgentError | None = None
         self._corrections = 0
+        self._deadline = math.inf
         self._reader: TurnReader | None = None
         self._info: ModelInfo | None = None
         self._observer = Observer(setup, trajectory, run_id, emit, approvals or {})
@@ -106,11 +93,14 @@ class Run:
         """Run to the end; only native cancellation and errors with nothing to lose are raised."""
         started = time.perf_counter()
         limit, token = self._setup.limits.timeout, self._setup.cancel
-        with anyio.move_on_after(limit) as deadline, cancelled_by(token):
+        self._deadline = math.inf if limit is None else anyio.current_time() + limit
+        with anyio.CancelScope(deadline=self._deadline) as deadline, cancelled_by(token):
             try:
                 await self._machine()
             except (BackendError, HermesError) as error:
                 self._fail(error)
+            except hermes.HermesError as error:  # its own class: that package imports none of ours
+                self._fail(HermesError(str(error)))
         if self._status is None:
             timed_out = deadline.cancelled_caught
             self._end(RunStatus.timeout if timed_out else RunStatus.cancelled)
@@ -119,7 +109,7 @@ class Run:
         return self._result(time.perf_counter() - started)
 
     async def _machine(self) -> None:
-        if self._cancelled():
+        if self._stopped():
             return
         self._info = await self._setup.backend.describe()
         handlers = {
@@ -128,12 +118,17 @@ class Run:
             Phase.OBSERVE: self._observe,
         }
         phase = self._first_phase()
-        while phase is not Phase.DONE and self._status is None and not self._cancelled():
+        while phase is not Phase.DONE and not self._stopped():
             phase = await handlers[phase]()
 
-    def _cancelled(self) -> bool:
-        # The token's cancellation takes effect at the event loop's next turn: look before paying.
-        return self._setup.cancel is not None and self._setup.cancel.cancelled
+    def _stopped(self) -> bool:
+        """Whether the run is over, also when the event loop has not cancelled it yet."""
+        if self._status is None:
+            if self._setup.cancel is not None and self._setup.cancel.cancelled:
+                self._end(RunStatus.cancelled)
+            elif self._deadline <= anyio.current_time():
+                self._end(RunStatus.timeout)
+        return self._status is not None
 
     def _first_phase(self) -> Phase:
         if unanswered(self.trajectory):
@@ -200,9 +195,9 @@ class Run:
         if not turn.answer:
             return await self._correct(_EMPTY)
         self._output = turn.answer
-        await self._finish_step()
         cut = turn.finish_reason == "length"
         self._end(RunStatus.max_tokens if cut else RunStatus.completed)
+        await self._finish_step()  # a slow reader no longer changes how the run ended
         return Phase.DONE
 
     async def _correct(self, message: str) -> Phase:

@@ -1,8 +1,8 @@
 """Plans: how the model is asked for one, and how it is read from the model's own text.
 
-A plan is a paragraph that begins with ``Plan:`` at the start of a message: one line, or a list under
-that word. `PlanSplitter` takes it off the front of a stream; what follows is an ordinary message, so
-that a call which stands alone below the plan is still a call that stands alone.
+A plan is a paragraph that begins with ``Plan:`` at the start of a message: one line, or a list
+under that word. `PlanSplitter` takes it off the front of a stream; what follows is an ordinary
+message, so that a call which stands alone below the plan is still a call that stands alone.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ REVISE = (
 )
 
 # Bounded, so that it is soon clear whether a text begins with it.
-_HEAD = re.compile(
-    r"\s{0,16}[#*_]{0,6}\s{0,4}plan\s{0,4}[*_]{0,4}\s{0,4}:[*_]{0,4}", re.IGNORECASE
-)
+_HEAD = re.compile(r"\s{0,16}[#*_]{0,6}\s{0,4}plan\s{0,4}[*_]{0,4}\s{0,4}:[*_]{0,4}", re.IGNORECASE)
 _HEAD_PREFIX = re.compile(
     r"\s{0,16}[#*_]{0,6}\s{0,4}"
     r"(?:p(?:l(?:a(?:n\s{0,4}[*_]{0,4}\s{0,4}(?::[*_]{0,4})?)?)?)?)?\Z",

@@ -1,4 +1,4 @@
-"""What the tests of the loop share: texts of a model, an agent around them, a run read as events."""
+"""What the tests of the loop share: texts of a model, a stalling one, a run read as events."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class StallingBackend(Backend):
 
 def call(name: str, **arguments: Any) -> str:
     """A call as a model writes it."""
-    return f'<tool_call>\n{json.dumps({"name": name, "arguments": arguments})}\n</tool_call>'
+    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
 
 
 def calls(*texts: str) -> str:
@@ -67,8 +67,7 @@ async def stream(agent: Agent, task: str = "task", **options: Any) -> tuple[list
     events: list[Event] = []
     with anyio.fail_after(GUARD):
         async with agent.stream(task, **options) as run:
-            async for event in run:
-                events.append(event)
+            events.extend([event async for event in run])
     return events, run.result
 
 

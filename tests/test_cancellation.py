@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
 import pytest
 
@@ -43,6 +42,11 @@ class Hanging:
         )
 
 
+def canceller(token: CancelToken) -> Callable[[int, object], None]:
+    def handle(number: int, frame: object) -> None:
+        token.cancel()
+
+    return handle
 
 
 async def run_and_cancel(agent: Agent, ready: anyio.Event, how: str) -> RunResult:
@@ -55,17 +59,20 @@ async def run_and_cancel(agent: Agent, ready: anyio.Event, how: str) -> RunResul
         elif how == "thread":
             await anyio.to_thread.run_sync(token.cancel)
         else:
-            previous = signal.signal(signal.SIGUSR1, lambda *_: token.cancel())
+            previous = signal.signal(signal.SIGUSR1, canceller(token))
             try:
                 os.kill(os.getpid(), signal.SIGUSR1)
                 await anyio.lowlevel.checkpoint()
             finally:
                 signal.signal(signal.SIGUSR1, previous)
 
+    result: RunResult | None = None
     with anyio.fail_after(GUARD):
         async with anyio.create_task_group() as group:
             group.start_soon(cancel)
-            return await agent.run("x", cancel=token)
+            result = await agent.run("x", cancel=token)
+    assert result is not None
+    return result
 
 
 @pytest.mark.parametrize("how", ["task", "thread", "signal"])
@@ -98,7 +105,8 @@ async def test_a_signal_while_the_loop_sleeps_wakes_it() -> None:
         timer = threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGUSR1))
         timer.start()
 
-    previous = signal.signal(signal.SIGUSR1, lambda *_: token.cancel())
+    previous = signal.signal(signal.SIGUSR1, canceller(token))
+    result: RunResult | None = None
     try:
         with anyio.fail_after(GUARD):
             async with anyio.create_task_group() as group:
@@ -106,6 +114,7 @@ async def test_a_signal_while_the_loop_sleeps_wakes_it() -> None:
                 result = await Agent(backend, planning="off").run("x", cancel=token)
     finally:
         signal.signal(signal.SIGUSR1, previous)
+    assert result is not None
     assert result.status is RunStatus.cancelled
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ling_agent import Agent, Limits, RunStatus, tool
+from ling_agent import Agent, HermesError, Limits, LingAgentError, RunStatus, hermes, tool
 from ling_agent.messages import UserMessage
 from ling_agent.testing import Reply, ScriptedBackend
 
@@ -91,6 +91,17 @@ async def test_no_corrections_at_all() -> None:
     result = await agent_with("", max_corrections=0).run("x")
     assert result.status is RunStatus.failed
     assert len(result.steps) == 1
+
+
+async def test_a_conversation_that_cannot_be_rendered_is_an_error_of_ours() -> None:
+    agent = Agent(
+        ScriptedBackend([call("add", a=1, b=1), hermes.HermesError("no"), "2"]), tools=[add]
+    )
+    result = await agent.run("x")
+    assert result.status is RunStatus.failed
+    assert isinstance(result.error, HermesError)
+    with pytest.raises(LingAgentError, match="no"):
+        await Agent(ScriptedBackend([hermes.HermesError("no")])).run("x")
 
 
 async def test_a_hallucinated_observation_is_not_believed() -> None:

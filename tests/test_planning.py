@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -11,10 +12,8 @@ from hypothesis import strategies as st
 from ling_agent.planning import PlanSplitter, advance, finish, parse_plan
 from ling_agent.results import Plan, PlanStep
 
-PIECES = st.sampled_from(
-    ["Plan:", "plan", "**Plan:**", "## Plan:", " ", "\n", "\n\n", "1. ", "2) ", "- ", "search", "a:b"]
-    + ["<tool_call>", "</tool_call>", '{"name": "f"}', "<think>", "[", "```", "*", "#", "Step 1", ":"]
-)  # fmt: skip
+WORDS = "Plan: plan **Plan:** ## search a:b 1. 2) - <tool_call> </tool_call> <think> [ ``` * # : {}"
+PIECES = st.sampled_from([*WORDS.split(), " ", "\n", "\n\n", "1. ", "2. ", "- ", "Step 1: "])
 TEXTS = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=12).map("".join))
 
 
@@ -30,7 +29,7 @@ def chunked(draw: st.DrawFn) -> list[str]:
     text = draw(TEXTS)
     cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=8)))
     edges = [0, *cuts, len(text)]
-    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(edges)]
 
 
 @given(chunked())
@@ -71,7 +70,11 @@ def test_plan_and_rest_hold_every_word(text: str) -> None:
         ("Plan:\n\n1. search\n2. answer", "1. search\n2. answer", ""),
         ("Plan:\n1. search\n\n2. answer", "1. search\n\n2. answer", ""),
         ("Plan:\n1. search\n\nParis.", "1. search", "\nParis."),
-        ("Plan: call it\n<tool_call>\n{}\n</tool_call>", "call it", "<tool_call>\n{}\n</tool_call>"),
+        (
+            "Plan: call it\n<tool_call>\n{}\n</tool_call>",
+            "call it",
+            "<tool_call>\n{}\n</tool_call>",
+        ),
         ("Plan: call it <tool_call>{}</tool_call>", "call it", "<tool_call>{}</tool_call>"),
         ('Plan:\n{"name": "f"}', "", '{"name": "f"}'),
         ('Plan: {"name": "f"}', "", ' {"name": "f"}'),

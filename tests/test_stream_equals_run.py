@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +15,9 @@ from ling_agent import (
     Limits,
     RunContext,
     RunResult,
+    RunStatus,
     ToolError,
+    Usage,
     tool,
 )
 from ling_agent.events import (
@@ -125,7 +126,7 @@ CASES: dict[str, Case] = {
     "same call twice": Case([calls(ADD, ADD), "3"]),
     "max steps": limited([ADD, call("add", a=2, b=2)], max_steps=2),
     "max tool calls": limited([ADD, calls(call("add", a=2, b=2), ADD)], max_tool_calls=2),
-    "max total tokens": limited([ADD], max_total_tokens=600),
+    "max total tokens": limited([Reply(ADD, usage=Usage(90, 10))], max_total_tokens=180),
     "nothing affordable": limited([], max_total_tokens=1),
     "cut answer": Case([Reply("Paris is the", finish_reason="length")]),
     "timeout": limited([Reply("never", delay=3600.0)], timeout=0.02),
@@ -243,10 +244,8 @@ async def test_a_slow_reader_loses_nothing() -> None:
 
 
 def test_every_status_is_in_the_table() -> None:
-    run: Callable[[str], RunResult] = lambda name: (  # noqa: E731
-        lambda pair: pair[0].run_sync("task", **pair[1])
-    )(rechunked(CASES[name], None))
-    statuses = {str(run(name).status) for name in CASES}
-    from ling_agent import RunStatus
-
-    assert statuses == {str(status) for status in RunStatus}
+    statuses: set[RunStatus] = set()
+    for case in CASES.values():
+        agent, options = rechunked(case, None)
+        statuses.add(agent.run_sync("task", **options).status)
+    assert statuses == set(RunStatus)

@@ -26,9 +26,7 @@ def open_backend(
     """
     if isinstance(spec, Backend):
         if profile is not None:
-            raise ConfigurationError(
-                "profile: give it to the Backend object itself"
-            )
+            raise ConfigurationError("profile: give it to the Backend object itself")
         return spec
     text = DEFAULT_BACKEND if spec is None else spec
     scheme, colon, target = text.partition(":")

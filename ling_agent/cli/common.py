@@ -6,15 +6,14 @@ import argparse
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from .. import Agent
 from ..errors import ConfigurationError
 from ..results import RunResult
 
-if TYPE_CHECKING:
-    # Generic for type checkers only.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
+# A text, because the class is generic for type checkers only.
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
 
 
 def add_agent_options(parser: argparse.ArgumentParser) -> None:
@@ -104,8 +103,7 @@ def result_to_json(result: RunResult) -> dict[str, Any]:
             for o in step.observations
         ],
         "pending_approvals": [
-            {"id": c.id, "name": c.name, "arguments": c.arguments}
-            for c in result.pending_approvals
+            {"id": c.id, "name": c.name, "arguments": c.arguments} for c in result.pending_approvals
         ],
         "usage": {
             "prompt_tokens": usage.prompt_tokens,

@@ -1,0 +1,82 @@
+"""Every prompt begins with the prompt before it and the text that was generated: byte for byte."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from ling_agent import Agent, Limits, tool
+from ling_agent.planning import Planning
+from ling_agent.profiles import CHATML, LING2, Profile
+from ling_agent.testing import ScriptedBackend
+
+from .helpers import call, calls
+
+pytestmark = pytest.mark.anyio
+
+BROKEN = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": }}\n</tool_call>'
+ODD = '<tool_call>{ "arguments":{"b":2 , "a" : 1},"name":"add" }</tool_call>'
+
+
+@tool
+async def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    if a < 0:
+        raise ValueError("negative")
+    return a + b
+
+
+SCRIPTS: dict[str, tuple[Planning, list[str]]] = {
+    "calls": ("off", [call("add", a=1, b=2), calls(call("add", a=3, b=4), ODD), "done"]),
+    "odd spacing": ("off", ["  I call:  " + ODD + "\n", " done \n"]),
+    "reasoning": ("off", ["<think>\nhm\n</think>\n\n" + ODD, "done"]),
+    "mistakes": ("off", [BROKEN, "", ODD, call("add", a="x", b=1), "done"]),
+    "repetitions": ("off", [ODD, ODD, "done"]),
+    "inline": ("inline", [" add them.\n" + ODD, "done"]),
+    "inline, only a plan": ("inline", [" add them.", ODD, "done"]),
+    "explicit": ("explicit", [" add\n2. answer", ODD, "done"]),
+    "explicit, revised": (
+        "explicit",
+        [" add\n2. answer", call("add", a=-1, b=1), " add again", ODD, "done"],
+    ),
+    "unicode": ("off", ["Grüße 🎉 " + ODD, "done"]),
+}
+
+
+def check(backend: ScriptedBackend, script: list[str], profile: Profile) -> None:
+    prompts = [backend.prompt(request) for request in backend.requests]
+    assert len(prompts) == len(script)
+    for index, (earlier, later) in enumerate(pairwise(prompts)):
+        prefix = earlier + backend.requests[index].prefill + script[index] + profile.turn_end
+        assert later.startswith(prefix), f"request {index + 2} does not extend the one before"
+    assert len({str(request.tools) for request in backend.requests}) == 1
+
+
+@pytest.mark.parametrize("profile", [CHATML, LING2], ids=lambda profile: profile.name)
+@pytest.mark.parametrize("name", SCRIPTS)
+async def test_each_request_extends_the_one_before(name: str, profile: Profile) -> None:
+    planning, script = SCRIPTS[name]
+    backend = ScriptedBackend(script, renders_prompts=True, profile=profile, chunk_size=3)
+    await Agent(backend, tools=[add], planning=planning, instructions="Be brief.").run("Add.")
+    check(backend, script, profile)
+
+
+@pytest.mark.parametrize("profile", [CHATML, LING2], ids=lambda profile: profile.name)
+async def test_also_over_the_tasks_of_a_session_and_a_resumed_run(profile: Profile) -> None:
+    script = [ODD, "3", call("add", a=5, b=5), "10"]
+    backend = ScriptedBackend(script, renders_prompts=True, profile=profile)
+    agent = Agent(backend, tools=[add], planning="off")
+    await agent.run("Add.", session="s")
+    result = await agent.run("Again.", session="s", limits=Limits(max_steps=1))
+    await agent.resume(result.run_id)
+    check(backend, script, profile)
+
+
+async def test_two_runs_send_the_same_bytes() -> None:
+    prompts: list[list[str]] = []
+    for _ in range(2):
+        backend = ScriptedBackend([call("add", a=1, b=2), "3"], renders_prompts=True)
+        await Agent(backend, tools=[add], planning="off").run("Add.")
+        prompts.append([backend.prompt(request) for request in backend.requests])
+    assert prompts[0] == prompts[1]
