@@ -25,7 +25,7 @@ from .memory import Memory, Trajectory
 from .memory.trajectory import unanswered
 from .messages import SystemMessage, UserMessage
 from .observe import RunSetup, leave_calls
-from .planning import HINTS, Planning
+from .planning import HINTS, Planning, hint
 from .profiles import Profile
 from .results import RunResult
 from .stream import RunStream
@@ -251,7 +251,7 @@ class Agent:
             raise ConfigurationError("the task is empty: say what the agent should do")
         run_id = session or uuid.uuid4().hex[:12]
         trajectory = self._conversation(session)
-        trajectory.append("task", UserMessage(task + HINTS[setup.planning]), task=task)
+        trajectory.append("task", UserMessage(task + hint(setup.planning, prefilled=self._backend.renders_prompts)), task=task)
         return Run(setup, trajectory, run_id, emit)
 
     def _conversation(self, session: str | None) -> Trajectory:

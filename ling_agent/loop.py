@@ -21,7 +21,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 
@@ -84,6 +84,7 @@ class Run:
         self._output: str | None = None
         self._error: LingAgentError | None = None
         self._corrections = 0
+        self._answer_now = False
         self._deadline = math.inf
         self._reader: TurnReader | None = None
         self._info: ModelInfo | None = None
@@ -179,11 +180,24 @@ class Run:
 
     async def _call(self) -> Phase:
         first = not any(entry.kind == "assistant" for entry in self.trajectory.newest_task())
-        inline = self._setup.planning == "inline" and first
-        turn = await self._turn(prefill=planning.PREFILL if inline else "")
+        if self._setup.planning == "inline" and first and self._setup.backend.renders_prompts:
+            turn = await self._planned_turn()
+        else:
+            turn = await self._turn(tool_choice="none" if self._answer_now else "auto")
         if turn is None:
             return Phase.DONE
         return await self._take(turn)
+
+    async def _planned_turn(self) -> Turn | None:
+        """One message in two requests: its plan, then the call that the plan names.
+
+        The second request repeats the first one's text, so the prompt cache holds all of it.
+        """
+        plan = await self._turn(prefill=planning.INLINE_PREFILL, one_line=True)
+        if plan is None:
+            return None
+        text = planning.begin_call((plan.message.raw or "").rstrip(), self._setup.tools.schemas)
+        return await self._turn(prefill=text, continues=True)
 
     async def _take(self, turn: Turn) -> Phase:
         """Decide what a message means: calls, a mistake, only a plan, or the answer."""
@@ -228,6 +242,11 @@ class Run:
         if outcome.status is not None:
             self._end(outcome.status)
             return Phase.DONE
+        if outcome.repeated and not self._answer_now:
+            # It has what it needs and does not notice: small models do that after each result.
+            self._answer_now = True
+            task = self.trajectory.newest_task()[0].data["task"]
+            self._note(planning.ANSWER_NOW.format(task=task))
         if outcome.any_valid:
             self._corrections = 0
         elif not self._count_correction(outcome.observations[-1].content):
@@ -247,30 +266,52 @@ class Run:
 
     # -- one model request --------------------------------------------------------------------
 
-    async def _turn(self, *, prefill: str = "") -> Turn | None:
-        """Ask the model once; None when a limit forbids it (the status is then set)."""
+    async def _turn(
+        self,
+        *,
+        prefill: str = "",
+        one_line: bool = False,
+        tool_choice: Literal["auto", "none"] = "auto",
+        continues: bool = False,
+    ) -> Turn | None:
+        """Ask the model once; None when a limit forbids it (the status is then set).
+
+        Args:
+            prefill: With what the answer begins, on backends that can.
+            one_line: Only one line is wanted; it is short.
+            tool_choice: ``none`` wants words.
+            continues: The request goes on with the message of the step that has begun.
+        """
         sampling = await self._affordable()
         if sampling is None or self._info is None:
             return None
-        self._step += 1
-        await self._emit(StepStarted(self._step))
+        if one_line:
+            most = min(sampling.max_tokens, planning.MAX_INLINE_TOKENS)
+            sampling = dataclasses.replace(sampling, max_tokens=most)
+        renders = self._setup.backend.renders_prompts
+        if not continues:
+            self._step += 1
+            await self._emit(StepStarted(self._step))
         request = ModelRequest(
             messages=tuple(self.trajectory.messages()),
             tools=tuple(self._setup.tools.schemas),
             sampling=sampling,
-            prefill=prefill if self._info.renders_prompts else "",
+            prefill=prefill if renders else "",
+            one_line=one_line,
+            tool_choice=tool_choice,
             conversation=self.run_id,
         )
         self._reader = TurnReader(
             request,
             step=self._step,
             bare_json=self._info.profile.bare_json,
-            keep_raw=self._info.renders_prompts,
+            keep_raw=renders,
             emit=self._emit,
-            on_plan=self._adopt_plan,
+            on_plan=_known_plan if continues else self._adopt_plan,
         )
         turn = await self._reader.read(self._setup.backend)
         self._usage += turn.usage
+        self._requests[self._step] = self._requests.get(self._step, Usage()) + turn.usage
         return turn
 
     async def _affordable(self) -> Sampling | None:
@@ -309,7 +350,6 @@ class Run:
             completion_tokens=turn.usage.completion_tokens,
             cached_tokens=turn.usage.cached_tokens,
         )
-        self._requests[self._step] = turn.usage
         self._reader = None
 
     async def _finish_step(self) -> None:
@@ -368,6 +408,10 @@ class Run:
             pending_approvals=self._observer.pending_approvals if waiting else (),
             notes=self._info.notes if self._info else (),
         )
+
+
+async def _known_plan(text: str) -> None:
+    """The plan of a message that is continued was taken when it was made."""
 
 
 def _last_plan(trajectory: Trajectory) -> Plan | None:

@@ -54,11 +54,13 @@ class Observed:
     Attributes:
         observations: In call order.
         any_valid: Whether at least one was a valid call, whatever came of it.
+        repeated: Whether a call was answered with a reminder instead of being run.
         status: Why the run ends here, or None.
     """
 
     observations: tuple[ToolMessage, ...]
     any_valid: bool
+    repeated: bool = False
     status: RunStatus | None = None
 
 
@@ -73,6 +75,7 @@ class _Batch:
         answers: The observations so far, by call id.
         started: Ids of the calls that were started.
         rejected: Ids of the calls that did not fit their tool and never ran.
+        repeated: Whether a call was one that had been made before.
         status: Why the calls after them are not answered, or why the run ends with them.
     """
 
@@ -82,6 +85,7 @@ class _Batch:
     answers: dict[str, ToolMessage] = field(default_factory=dict[str, ToolMessage])
     started: set[str] = field(default_factory=set[str])
     rejected: set[str] = field(default_factory=set[str])
+    repeated: bool = False
     status: RunStatus | None = None
 
     @property
@@ -150,7 +154,7 @@ class Observer:
                 self._trajectory.append("observation", observation, step=step)
         if batch.status is RunStatus.needs_approval:
             await self._ask_approval(list(pending.values())[len(batch.blocks) :])
-        return Observed(tuple(observations), batch.any_valid, batch.status)
+        return Observed(tuple(observations), batch.any_valid, batch.repeated, batch.status)
 
     def _sort(self, pending: dict[str, Block], step: int) -> _Batch:
         """Answer what needs no tool, find what runs, and stop where the run has to stop."""
@@ -215,6 +219,8 @@ class Observer:
             return None
         if at_limit:
             batch.status = RunStatus.repeating
+        # Within one message it is no sign of anything: the model has not read the result yet.
+        batch.repeated = batch.repeated or bool(earlier)
         return ToolMessage(call.id, call.name, reminder(call.name, earlier))
 
     async def _execute(self, batch: _Batch, usage: Usage) -> None:

@@ -8,15 +8,26 @@ message, so that a call which stands alone below the plan is still a call that s
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from .results import Plan, PlanStep
 
 Planning = Literal["off", "inline", "explicit"]
 
 PREFILL = "Plan:"
-"""With what the answer begins on backends that can continue a text."""
+"""With what an explicit plan begins on backends that can continue a text."""
+
+INLINE_PREFILL = "Plan: use"
+"""With what an inline plan begins on backends that can continue a text.
+
+Measured with Qwen2.5-Coder-0.5B on the marketplace tools: so begun, its plan names a tool for 29 of
+32 questions, without a word of instruction that later turns would repeat.
+"""
+
+MAX_INLINE_TOKENS = 64
 
 HINTS: dict[Planning, str] = {
     "off": "",
@@ -29,6 +40,7 @@ HINTS: dict[Planning, str] = {
         "call a tool yet."
     ),
 }
+ANSWER_NOW = "Answer the question from the results above, in plain words: {task}"
 CARRY_OUT = "Carry out the plan now: call a tool, or answer if no tool is needed."
 REVISE = (
     "An observation contradicts the plan. Write only the new plan: 'Plan:' and below it one "
@@ -50,6 +62,41 @@ _ITEM_PREFIX = re.compile(r"\s*(?:\d{0,2}|s(?:t(?:e(?:p\s*)?)?)?)\Z", re.IGNOREC
 _NUMBER = re.compile(r"[^\S\n]*(\d{1,2})[.):](?!\d)")
 _BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)+")
 _TAG = "<tool_call>"
+
+
+def hint(planning: Planning, *, prefilled: bool) -> str:
+    """What is added to the task so that the model plans.
+
+    Args:
+        planning: The mode.
+        prefilled: Whether the backend begins the answer with the plan, so that the model need not
+            be told.
+    """
+    return "" if planning == "inline" and prefilled else HINTS[planning]
+
+
+def begin_call(plan: str, tools: Sequence[Mapping[str, Any]]) -> str:
+    """The plan with the beginning of the call that it announces.
+
+    The tool is the declared one that the plan names first; when it names none, the model goes on
+    freely below the plan. The text ends inside a token that the model would write itself.
+
+    Args:
+        plan: The message so far.
+        tools: OpenAI tool objects.
+    """
+    found: list[tuple[int, str, bool]] = []
+    for tool in tools:
+        function = tool["function"]
+        match = re.search(rf"\b{re.escape(function['name'])}\b", plan)
+        if match:
+            has_arguments = bool(function["parameters"].get("properties"))
+            found.append((match.start(), function["name"], has_arguments))
+    if not found:
+        return f"{plan}\n\n"
+    _, name, has_arguments = min(found)
+    opening = '{"' if has_arguments else "{"
+    return f'{plan}\n<tool_call>\n{{"name": {json.dumps(name)}, "arguments": {opening}'
 
 
 def parse_plan(text: str, *, revision: int = 0) -> Plan | None:

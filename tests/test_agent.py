@@ -231,6 +231,14 @@ class TestResume:
         result = await agent.resume(result.run_id, limits=one)
         assert (result.output, observations(result)) == ("done", ["0", "2", "4"])
 
+    async def test_the_earlier_result_stays_as_it_is(self) -> None:
+        agent = agent_with(call("add", a=1, b=1), "2")
+        result = await agent.run("x", limits=Limits(max_steps=1))
+        before = result.trajectory.to_jsonl()
+        resumed = await agent.resume(result.run_id)
+        assert result.trajectory.to_jsonl() == before
+        assert len(resumed.trajectory) > len(result.trajectory)
+
     async def test_deps_are_given_anew(self) -> None:
         @tool
         async def look(ctx: RunContext[str]) -> str:

@@ -33,8 +33,8 @@ SCRIPTS: dict[str, tuple[Planning, list[str]]] = {
     "reasoning": ("off", ["<think>\nhm\n</think>\n\n" + ODD, "done"]),
     "mistakes": ("off", [BROKEN, "", ODD, call("add", a="x", b=1), "done"]),
     "repetitions": ("off", [ODD, ODD, "done"]),
-    "inline": ("inline", [" add them.\n" + ODD, "done"]),
-    "inline, only a plan": ("inline", [" add them.", ODD, "done"]),
+    "inline": ("inline", [" add.", 'a": 1, "b": 2}}\n</tool_call>', "done"]),
+    "inline, no tool named": ("inline", [" the sum.", ODD, "done"]),
     "explicit": ("explicit", [" add\n2. answer", ODD, "done"]),
     "explicit, revised": (
         "explicit",
@@ -45,10 +45,13 @@ SCRIPTS: dict[str, tuple[Planning, list[str]]] = {
 
 
 def check(backend: ScriptedBackend, script: list[str], profile: Profile) -> None:
-    prompts = [backend.prompt(request) for request in backend.requests]
+    requests = backend.requests
+    prompts = [backend.prompt(request) + request.prefill for request in requests]
     assert len(prompts) == len(script)
     for index, (earlier, later) in enumerate(pairwise(prompts)):
-        prefix = earlier + backend.requests[index].prefill + script[index] + profile.turn_end
+        # What follows the plan of an inline plan belongs to the same message.
+        same_message = requests[index].messages == requests[index + 1].messages
+        prefix = earlier + script[index] + ("" if same_message else profile.turn_end)
         assert later.startswith(prefix), f"request {index + 2} does not extend the one before"
     assert len({str(request.tools) for request in backend.requests}) == 1
 

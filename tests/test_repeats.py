@@ -94,6 +94,16 @@ async def test_the_same_call_twice_in_one_message_runs_once_and_is_no_offence() 
     assert all("same arguments" in text for text in observations(result)[1:])
 
 
+async def test_a_model_that_repeats_itself_is_asked_for_words() -> None:
+    counter = Counter()
+    same = call("count", n=1)
+    backend = ScriptedBackend([calls(same, same), same, "1"])
+    result = await Agent(backend, tools=[counter.tool], planning="off").run("How many?")
+    assert result.output == "1"
+    assert [request.tool_choice for request in backend.requests] == ["auto", "auto", "none"]
+    assert "How many?" in backend.requests[2].messages[-1].content
+
+
 async def test_repetitions_do_not_use_up_the_tool_calls() -> None:
     counter = Counter()
     same = call("count", n=1)

@@ -116,7 +116,10 @@ CASES: dict[str, Case] = {
     ),
     "inline, only a plan": Case(["Plan: add.", ADD, "3"], "inline"),
     "inline, no plan": Case(["Planning is hard."], "inline"),
-    "inline, prefill": Case([" add them.\n" + ADD, "3"], "inline", profile_renders=True),
+    "inline, prefill": Case(
+        [" add.", 'a": 1, "b": 2}}\n</tool_call>', "3"], "inline", profile_renders=True
+    ),
+    "inline, prefill, no tool named": Case([" my head.", "3"], "inline", profile_renders=True),
     "explicit plan": Case([PLAN, ADD, "3"], "explicit"),
     "explicit, revised": Case([PLAN, call("fail", reason="no"), PLAN, ADD, "3"], "explicit"),
     "explicit, acts at once": Case([ADD, "3"], "explicit"),

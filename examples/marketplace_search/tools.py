@@ -72,7 +72,7 @@ def _by_id(offers: list[Offer], offer_id: int) -> Offer:
         if offer.id == offer_id:
             return offer
     raise ToolError(
-        f"There is no offer {offer_id}. Call search_marketplace with the GPU model instead."
+        f"There is no offer {offer_id}. Call find_offers with the GPU model instead."
     )
 
 
@@ -125,7 +125,7 @@ def _found(
 
 def _search_tool(market: Market) -> Tool[..., Any]:
     @tool
-    async def search_marketplace(
+    async def find_offers(
         gpu: str = "any",
         max_price_per_hour: float | None = None,
         sort_by: SortKey = "price",
@@ -170,7 +170,7 @@ def _search_tool(market: Market) -> Tool[..., Any]:
             "others": [brief(offer) for offer in others],
         }
 
-    return search_marketplace
+    return find_offers
 
 
 def _details_tool(market: Market) -> Tool[..., Any]:
@@ -222,7 +222,7 @@ def _choose(offers: list[Offer], gpu: str | None, offer_id: int | None, *, spot:
 
 def _cost_tool(market: Market) -> Tool[..., Any]:
     @tool
-    async def estimate_cost(
+    async def total_cost(
         hours: float,
         gpu: str | None = None,
         offer_id: int | None = None,
@@ -260,7 +260,7 @@ def _cost_tool(market: Market) -> Tool[..., Any]:
             "price_per_hour_usd": price,
         }
 
-    return estimate_cost
+    return total_cost
 
 
 def _compare_row(offers: list[Offer], name: str) -> dict[str, Any]:
@@ -300,7 +300,7 @@ def _compare_summary(rows: list[dict[str, Any]]) -> str:
 
 def _compare_tool(market: Market) -> Tool[..., Any]:
     @tool
-    async def compare_gpus(gpus: list[str]) -> dict[str, Any]:
+    async def which_is_cheaper(gpus: list[str]) -> dict[str, Any]:
         """Compare two or more GPU models: which one is cheaper.
 
         Args:
@@ -317,7 +317,7 @@ def _compare_tool(market: Market) -> Tool[..., Any]:
         rows = [_compare_row(model_offers, name) for name, model_offers in chosen.items()]
         return {"summary": _compare_summary(rows), "gpus": rows}
 
-    return compare_gpus
+    return which_is_cheaper
 
 
 def _rent_tool(market: Market) -> Tool[..., Any]:

@@ -30,15 +30,12 @@ class ModelInfo:
         model: Name of the model, as its server or file names it.
         context_window: Tokens of prompt and answer together; None when unknown.
         profile: Facts about the model's family.
-        renders_prompts: Whether the backend renders the prompt itself, so that generated text is
-            repeated byte for byte and `ModelRequest.prefill` is honoured.
         notes: What was degraded, one line each.
     """
 
     model: str
     context_window: int | None = None
     profile: Profile = CHATML
-    renders_prompts: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -52,6 +49,9 @@ class ModelRequest:
         sampling: Always explicit.
         prefill: Text with which the answer begins; it counts as generated. Only sent to backends
             that render prompts themselves.
+        one_line: The answer ends before its first line break; sent like ``prefill``.
+        tool_choice: ``none`` asks for an answer in words: backends that can keep the answer from
+            beginning as a call do.
         conversation: Name of the run, for backends that keep a prefix cache per conversation.
     """
 
@@ -59,6 +59,8 @@ class ModelRequest:
     tools: tuple[Mapping[str, Any], ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     prefill: str = ""
+    one_line: bool = False
+    tool_choice: Literal["auto", "none"] = "auto"
     conversation: str = ""
 
 
@@ -89,6 +91,10 @@ Chunk = TextChunk | ReasoningChunk | Finished
 
 class Backend(ABC):
     """A model that can be asked; safe to share between concurrent runs and event loops."""
+
+    renders_prompts: bool = False
+    """Whether the backend renders prompts itself: then generated text is repeated byte for byte in
+    later prompts, and `ModelRequest.prefill` and `ModelRequest.one_line` are honoured."""
 
     @property
     @abstractmethod

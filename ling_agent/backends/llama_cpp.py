@@ -48,6 +48,8 @@ class LlamaCppBackend(Backend):
     Nothing is loaded before the first request.
     """
 
+    renders_prompts = True
+
     def __init__(
         self,
         model: str,
@@ -82,7 +84,7 @@ class LlamaCppBackend(Backend):
         notes: tuple[str, ...] = ()
         if 0 < n_ctx < header.context_length:
             notes = (f"context window {n_ctx:,} of the model's {header.context_length:,} tokens",)
-        return ModelInfo(Path(header.path).stem, n_ctx, profile, True, notes)
+        return ModelInfo(Path(header.path).stem, n_ctx, profile, notes)
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncIterator[AsyncIterator[Chunk]]:
@@ -173,6 +175,8 @@ class _Job:
             self.request.sampling,
             stop=stop,
             cancelled=self.cancelled,
+            one_line=self.request.one_line,
+            in_words=self.request.tool_choice == "none",
             conversation=self.request.conversation,
         ):
             if isinstance(item, Generation):

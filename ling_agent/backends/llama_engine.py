@@ -23,8 +23,10 @@ from ..extras import require
 from ..limits import Sampling
 from ..results import Usage
 from .gguf import GGUFHeader, read_gguf_header
+from .llama_sampling import bias_against, call_openings, create_sampler
 
 _MIN_CONTEXT = 2048
+_MIN_ANSWER = 16
 _KEPT_CONVERSATIONS = 32
 _GIB = 1 << 30
 
@@ -77,6 +79,7 @@ class LlamaEngine:
         self._vocab = self._lib.llama_model_get_vocab(self._model)
         self._context = self._create_context()
         self._in_cache: list[int] = []
+        self._call_openings: Any = None
         # Text and tokens of the newest prompts: a prompt that extends one of them is tokenised
         # from there on, so that generated tokens are never re-tokenised from text.
         self._known: OrderedDict[str, tuple[str, list[int]]] = OrderedDict()
@@ -95,7 +98,7 @@ class LlamaEngine:
             raise BackendUnavailable(
                 f"this llama.cpp does not know the architecture {self.header.architecture!r} of "
                 f"{settings.path.name}: mainline runs Ling 1, 2.0 (Ling-mini-2.0, Ling-flash-2.0) "
-                "and 3.0; Ling 2.5 and 2.6 need a vLLM or SGLang server"
+                "and 3.0, but not Ling 2.5 and 2.6, which vLLM and SGLang serve"
             )
         raise BackendUnavailable(
             f"llama.cpp could not load {settings.path}: {reason or 'no reason given'}"
@@ -103,7 +106,7 @@ class LlamaEngine:
 
     def _create_context(self) -> Any:
         lib, settings = self._lib, self._settings
-        threads = settings.n_threads or len(os.sched_getaffinity(0))
+        threads = settings.n_threads or _cores()
         params = lib.llama_context_default_params()
         params.n_ctx = self.n_ctx
         params.n_batch = params.n_ubatch = min(settings.n_batch, self.n_ctx)
@@ -146,6 +149,8 @@ class LlamaEngine:
         *,
         stop: frozenset[int],
         cancelled: threading.Event,
+        one_line: bool = False,
+        in_words: bool = False,
         conversation: str = "",
     ) -> Iterator[str | Generation]:
         """Yield pieces of text, then one `Generation`.
@@ -153,63 +158,102 @@ class LlamaEngine:
         Stopping to iterate, or ``cancelled``, ends it between two tokens; what was evaluated stays
         in the cache and is used by the next prompt that begins alike.
 
+        Args:
+            prompt: Rendered text, special tokens included.
+            sampling: How tokens are chosen, and how many at most.
+            stop: Tokens that end it; the model's own end tokens do, too.
+            cancelled: Set by another thread to end it.
+            one_line: End before the first line break.
+            in_words: Keep the first token from opening a call or a plan.
+            conversation: Under which name the tokens are kept for the next prompt.
+
         Raises:
             ContextOverflow: Prompt and the shortest answer do not fit.
         """
         started = time.perf_counter()
         tokens = self._prompt_tokens(prompt, conversation)
+        limit = min(sampling.max_tokens, self._room(tokens))
+        reused = self._reuse(tokens)
+        if not self._evaluate(tokens[reused:], cancelled):
+            return
+        first = time.perf_counter()
+        generated: list[int] = []
+        text: list[str] = []
+        reason: Literal["stop", "length"] = "length"
+        try:
+            for token, piece in self._sample(sampling, stop, cancelled, limit, in_words=in_words):
+                if token is None or (one_line and "\n" in piece):
+                    reason = "stop"
+                    yield piece.partition("\n")[0] if one_line else piece
+                    break
+                generated.append(token)
+                text.append(piece)
+                if piece:
+                    yield piece
+        finally:
+            # Pieces with a replacement character are no exact image of their tokens.
+            if not any("\ufffd" in piece for piece in text):
+                self._remember(conversation, prompt + "".join(text), tokens + generated)
+        now = time.perf_counter()
+        usage = Usage(
+            prompt_tokens=len(tokens),
+            completion_tokens=len(generated),
+            cached_tokens=reused,
+            requests=1,
+            seconds=now - started,
+            prefill_seconds=first - started,
+            decode_seconds=now - first,
+        )
+        yield Generation(reason, usage)
+
+    def _sample(
+        self,
+        sampling: Sampling,
+        stop: frozenset[int],
+        cancelled: threading.Event,
+        limit: int,
+        *,
+        in_words: bool,
+    ) -> Iterator[tuple[int | None, str]]:
+        """Yield tokens with their text; None as the token when the model ended its answer."""
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        sampler = create_sampler(self._lib, sampling)
+        first = self._words_first_sampler(sampling) if in_words else None
+        try:
+            for count in range(limit):
+                if cancelled.is_set():
+                    return
+                chain = first if first is not None and count == 0 else sampler
+                token = self._lib.llama_sampler_sample(chain, self._context, -1)
+                if token in stop or self._lib.llama_vocab_is_eog(self._vocab, token):
+                    yield None, decoder.decode(b"", final=True)
+                    return
+                yield token, decoder.decode(self.piece(token), final=count + 1 == limit)
+                if count + 1 < limit:
+                    self._evaluate([token], cancelled)
+        finally:
+            self._lib.llama_sampler_free(sampler)
+            if first is not None:
+                self._lib.llama_sampler_free(first)
+
+    def _words_first_sampler(self, sampling: Sampling) -> Any:
+        n_vocab = self._lib.llama_vocab_n_tokens(self._vocab)
+        if self._call_openings is None:
+            pieces = [self.piece(token) for token in range(n_vocab)]
+            self._call_openings = bias_against(self._lib, call_openings(pieces))
+        return create_sampler(self._lib, sampling, bias=self._call_openings, n_vocab=n_vocab)
+
+    def _room(self, tokens: list[int]) -> int:
+        """Tokens that are left for the answer."""
         room = self.n_ctx - len(tokens)
-        if room < min(sampling.max_tokens, 16):
+        if room < _MIN_ANSWER:
             raise ContextOverflow(
                 f"the prompt has {len(tokens):,} tokens and the context window {self.n_ctx:,}: "
                 "shorten the task, raise n_ctx or take a model with a longer context",
                 prompt_tokens=len(tokens),
                 context_window=self.n_ctx,
             )
-        reused = self._reuse(tokens)
-        generated: list[int] = []
-        reason: Literal["stop", "length"] = "length"
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        text: list[str] = []
-        sampler = self._create_sampler(sampling)
-        first = started
-        try:
-            if not self._evaluate(tokens[reused:], cancelled):
-                return
-            first = time.perf_counter()
-            while len(generated) < min(sampling.max_tokens, room) and not cancelled.is_set():
-                token = self._lib.llama_sampler_sample(sampler, self._context, -1)
-                if token in stop or self._lib.llama_vocab_is_eog(self._vocab, token):
-                    reason = "stop"
-                    break
-                generated.append(token)
-                piece = decoder.decode(self._piece(token))
-                if piece:
-                    text.append(piece)
-                    yield piece
-                if len(generated) < min(sampling.max_tokens, room):
-                    self._evaluate([token], cancelled)
-            tail = decoder.decode(b"", final=True)
-            if tail:
-                text.append(tail)
-                yield tail
-        finally:
-            self._lib.llama_sampler_free(sampler)
-            if not any("\ufffd" in piece for piece in text):
-                self._remember(conversation, prompt + "".join(text), tokens + generated)
-        now = time.perf_counter()
-        yield Generation(
-            reason,
-            Usage(
-                prompt_tokens=len(tokens),
-                completion_tokens=len(generated),
-                cached_tokens=reused,
-                requests=1,
-                seconds=now - started,
-                prefill_seconds=first - started,
-                decode_seconds=now - first,
-            ),
-        )
+        return room
 
     def _prompt_tokens(self, prompt: str, conversation: str) -> list[int]:
         text, tokens = self._known.get(conversation, ("", []))
@@ -262,32 +306,14 @@ class LlamaEngine:
             self._in_cache.extend(chunk)
         return True
 
-    def _piece(self, token: int) -> bytes:
+    def piece(self, token: int) -> bytes:
+        """Text of a token as bytes; a character may be spread over several tokens."""
         buffer = ctypes.create_string_buffer(64)
         size = self._lib.llama_token_to_piece(self._vocab, token, buffer, 64, 0, True)
         if size < 0:
             buffer = ctypes.create_string_buffer(-size)
             size = self._lib.llama_token_to_piece(self._vocab, token, buffer, -size, 0, True)
         return buffer.raw[:size]
-
-    def _create_sampler(self, sampling: Sampling) -> Any:
-        lib = self._lib
-        chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        if sampling.repetition_penalty != 1.0:
-            penalties = lib.llama_sampler_init_penalties(64, sampling.repetition_penalty, 0.0, 0.0)
-            lib.llama_sampler_chain_add(chain, penalties)
-        if sampling.temperature == 0.0:
-            lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_greedy())
-            return chain
-        if sampling.top_k:
-            lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_top_k(sampling.top_k))
-        if sampling.top_p < 1.0:
-            lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_top_p(sampling.top_p, 1))
-        if sampling.min_p:
-            lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_min_p(sampling.min_p, 1))
-        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_temp(sampling.temperature))
-        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_dist(sampling.seed))
-        return chain
 
 
 class _LogCapture:
@@ -320,7 +346,7 @@ def _capture_log(lib: Any) -> _LogCapture:
 
 def _choose_context(header: GGUFHeader, settings: EngineSettings) -> int:
     """The context window in tokens: what was asked for, else the model's limit within memory."""
-    available = _available_memory()
+    available = available_memory()
     per_token = max(header.kv_bytes_per_token, 1)
     limit = header.context_length or 4096
     if settings.n_ctx is not None:
@@ -342,7 +368,14 @@ def _choose_context(header: GGUFHeader, settings: EngineSettings) -> int:
     return int(min(limit, fits))
 
 
-def _available_memory() -> int | None:
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
     """Bytes that can be taken without swapping; None where the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:

@@ -57,7 +57,8 @@ class ScriptedBackend(Backend):
         chunk_size: Characters a chunk for plain texts; None sends each whole.
         context_window: What `describe` says.
         profile: What `describe` says.
-        renders_prompts: What `describe` says; True makes the loop keep raw texts and send prefills.
+        renders_prompts: True makes the loop keep raw texts and send prefills; replies are what comes
+            after the prefill.
 
     Attributes:
         requests: Every request that was made.
@@ -74,7 +75,8 @@ class ScriptedBackend(Backend):
     ) -> None:
         self._replies: Iterator[Scripted] = iter(replies)
         self._chunk_size = chunk_size
-        self._info = ModelInfo("scripted", context_window, profile, renders_prompts)
+        self._info = ModelInfo("scripted", context_window, profile)
+        self.renders_prompts = renders_prompts
         self.requests: list[ModelRequest] = []
 
     @property

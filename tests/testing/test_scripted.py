@@ -61,7 +61,7 @@ async def test_a_prefill_is_part_of_what_was_generated() -> None:
     backend = ScriptedBackend([" b"], renders_prompts=True)
     request = ModelRequest((UserMessage("x"),), prefill="a")
     assert (await ask(backend, request))[0] == TextChunk("a b")
-    assert (await backend.describe()).renders_prompts
+    assert backend.renders_prompts
 
 
 async def test_one_request_too_many_is_told() -> None:

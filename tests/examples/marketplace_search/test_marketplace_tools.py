@@ -65,7 +65,7 @@ def use(name: str, *, market: Market | None = None, **arguments: Any) -> dict[st
 
 
 def search(**arguments: Any) -> dict[str, Any]:
-    return use("search_marketplace", **arguments)
+    return use("find_offers", **arguments)
 
 
 def ids(result: dict[str, Any]) -> list[int]:
@@ -75,10 +75,10 @@ def ids(result: dict[str, Any]) -> list[int]:
 def test_names_and_approval() -> None:
     tools = make_tools(SmallMarket())
     assert {tool.name: tool.requires_approval for tool in tools} == {
-        "search_marketplace": False,
+        "find_offers": False,
         "offer_details": False,
-        "estimate_cost": False,
-        "compare_gpus": False,
+        "total_cost": False,
+        "which_is_cheaper": False,
         "rent_offer": True,
     }
     for tool in tools:
@@ -174,35 +174,35 @@ def test_details() -> None:
 
 
 def test_cost_of_a_model_is_that_of_its_cheapest_offer() -> None:
-    result = use("estimate_cost", gpu="RTX 4090", hours=24)
+    result = use("total_cost", gpu="RTX 4090", hours=24)
     assert (result["offer_id"], result["total_usd"]) == (10002, 7.2)
     assert result["summary"] == (
         "24 hours on offer 10002 (RTX 4090) cost $7.20 in total, at $0.30 per hour on demand."
     )
-    result = use("estimate_cost", gpu="RTX 4090", hours=24, spot=True)
+    result = use("total_cost", gpu="RTX 4090", hours=24, spot=True)
     assert result["total_usd"] == 4.8
     assert result["summary"].endswith("per hour spot. That is $4.80 less than on demand.")
 
 
 def test_cost_of_an_offer() -> None:
-    assert use("estimate_cost", offer_id=10004, hours=1.5)["total_usd"] == 1.05
+    assert use("total_cost", offer_id=10004, hours=1.5)["total_usd"] == 1.05
     # An id in the place of the model, and a made-up 0, are both understood.
-    assert use("estimate_cost", gpu="offer 10004", hours=1)["total_usd"] == 0.7
-    assert use("estimate_cost", gpu="10004", hours=1)["offer_id"] == 10004
-    assert use("estimate_cost", gpu="3090", offer_id=0, hours=1)["offer_id"] == 10006
-    assert "not available" in use("estimate_cost", offer_id=10003, hours=1)["summary"]
-    assert "1 hour on" in use("estimate_cost", offer_id=10003, hours=1)["summary"]
+    assert use("total_cost", gpu="offer 10004", hours=1)["total_usd"] == 0.7
+    assert use("total_cost", gpu="10004", hours=1)["offer_id"] == 10004
+    assert use("total_cost", gpu="3090", offer_id=0, hours=1)["offer_id"] == 10006
+    assert "not available" in use("total_cost", offer_id=10003, hours=1)["summary"]
+    assert "1 hour on" in use("total_cost", offer_id=10003, hours=1)["summary"]
 
 
 def test_cost_of_what_cannot_be_had() -> None:
     with pytest.raises(ToolError, match="None available"):
-        use("estimate_cost", gpu="H200", hours=1)
+        use("total_cost", gpu="H200", hours=1)
     with pytest.raises(ToolError, match="no spot price"):
-        use("estimate_cost", offer_id=10006, hours=1, spot=True)
+        use("total_cost", offer_id=10006, hours=1, spot=True)
     with pytest.raises(ToolError, match="Say which gpu"):
-        use("estimate_cost", hours=1)
+        use("total_cost", hours=1)
     with pytest.raises(ToolError, match="more than 0"):
-        use("estimate_cost", gpu="4090", hours=0)
+        use("total_cost", gpu="4090", hours=0)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_cost_of_what_cannot_be_had() -> None:
     [["RTX 3090", "RTX 4090"], ["3090 vs 4090"], ["rtx3090, rtx4090"], ["3090 and RTX 4090"]],
 )
 def test_compare(gpus: list[str]) -> None:
-    result = use("compare_gpus", gpus=gpus)
+    result = use("which_is_cheaper", gpus=gpus)
     assert result["summary"] == (
         "RTX 3090 is cheaper by $0.18 per hour: RTX 3090 costs $0.12 per hour (offer 10006), "
         "RTX 4090 costs $0.30 per hour (offer 10002)."
@@ -226,14 +226,14 @@ def test_compare(gpus: list[str]) -> None:
 
 
 def test_compare_with_one_that_is_not_there() -> None:
-    assert use("compare_gpus", gpus=["H200", "RTX 3090"])["summary"] == (
+    assert use("which_is_cheaper", gpus=["H200", "RTX 3090"])["summary"] == (
         "RTX 3090 costs $0.12 per hour (offer 10006). H200: none available."
     )
-    assert use("compare_gpus", gpus=["H200"])["summary"] == "H200: none available."
+    assert use("which_is_cheaper", gpus=["H200"])["summary"] == "H200: none available."
     with pytest.raises(ToolError):
-        use("compare_gpus", gpus=["RTX 3090", "RTX 9090"])
+        use("which_is_cheaper", gpus=["RTX 3090", "RTX 9090"])
     with pytest.raises(ToolError):
-        use("compare_gpus", gpus=[])
+        use("which_is_cheaper", gpus=[])
 
 
 def test_rent() -> None:
@@ -254,11 +254,11 @@ def test_rent() -> None:
 def test_results_are_short_and_plain_json() -> None:
     market = SnapshotMarket()
     for name, arguments in (
-        ("search_marketplace", {"gpu": "RTX 4090"}),
-        ("search_marketplace", {"gpu": "any", "spot": True, "sort_by": "reliability"}),
+        ("find_offers", {"gpu": "RTX 4090"}),
+        ("find_offers", {"gpu": "any", "spot": True, "sort_by": "reliability"}),
         ("offer_details", {"offer_id": 29181}),
-        ("estimate_cost", {"gpu": "L40S", "hours": 24}),
-        ("compare_gpus", {"gpus": ["RTX 3090", "RTX 4090", "A100"]}),
+        ("total_cost", {"gpu": "L40S", "hours": 24}),
+        ("which_is_cheaper", {"gpus": ["RTX 3090", "RTX 4090", "A100"]}),
     ):
         text = json.dumps(use(name, market=market, **arguments))
         assert len(text) < 800
