@@ -15,7 +15,8 @@ class Limits:
 
     Attributes:
         max_steps: Model requests.
-        max_tool_calls: Executed calls; None means no bound.
+        max_tool_calls: Executed calls; None means no bound. When they are used up the model is
+            asked to answer with what it has; a further call ends the run.
         max_total_tokens: Prompt and completion tokens over all requests; None means no bound.
         timeout: Seconds of wall-clock time for the whole run; None means no bound.
         repeat_limit: The same call with the same arguments this many times in a row ends the run

@@ -37,7 +37,7 @@ from .messages import AssistantMessage, ToolMessage, UserMessage
 from .observe import Observer, RunSetup
 from .results import Plan, PlanStep, RunResult, RunStatus, Step, Usage
 from .tools.cutting import estimate_tokens
-from .turn import Turn, TurnReader
+from .turn import FirstCall, Turn, TurnReader
 
 _MAX_REVISIONS = 3
 _EMPTY = "Your answer was empty. Call a tool, or answer the user."
@@ -85,6 +85,8 @@ class Run:
         self._error: LingAgentError | None = None
         self._corrections = 0
         self._answer_now = False
+        self._bare_json = True
+        self._steps_taken = 0
         self._deadline = math.inf
         self._reader: TurnReader | None = None
         self._info: ModelInfo | None = None
@@ -113,6 +115,7 @@ class Run:
         if self._stopped():
             return
         self._info = await self._setup.backend.describe()
+        self._bare_json = self._info.profile.bare_json
         handlers = {
             Phase.PLAN: self._make_plan,
             Phase.CALL: self._call,
@@ -193,11 +196,23 @@ class Run:
 
         The second request repeats the first one's text, so the prompt cache holds all of it.
         """
-        plan = await self._turn(prefill=planning.INLINE_PREFILL, one_line=True)
+        plan = await self._turn(prefill=planning.INLINE_PREFILL, stop_when=planning.line_ends)
         if plan is None:
             return None
-        text = planning.begin_call((plan.message.raw or "").rstrip(), self._setup.tools.schemas)
-        return await self._turn(prefill=text, continues=True)
+        self._append_usage(plan.usage)
+        tools = self._setup.tools.schemas
+        text = planning.begin_call((plan.message.raw or "").rstrip(), tools)
+        complete = FirstCall(text, tools, bare_json=self._bare_json)
+        turn = await self._turn(prefill=text, stop_when=complete, continues=True)
+        if turn is None or not turn.message.calls:
+            return turn
+        message = dataclasses.replace(
+            turn.message,
+            calls=turn.message.calls[:1],
+            raw=planning.close_call(turn.message.raw or ""),
+        )
+        # What the model began behind the call is cut off with it.
+        return dataclasses.replace(turn, message=message, failures={})
 
     async def _take(self, turn: Turn) -> Phase:
         """Decide what a message means: calls, a mistake, only a plan, or the answer."""
@@ -242,7 +257,8 @@ class Run:
         if outcome.status is not None:
             self._end(outcome.status)
             return Phase.DONE
-        if outcome.repeated and not self._answer_now:
+        used_up = self._observer.executed == self._setup.limits.max_tool_calls
+        if (outcome.repeated or used_up) and not self._answer_now:
             # It has what it needs and does not notice: small models do that after each result.
             self._answer_now = True
             task = self.trajectory.newest_task()[0].data["task"]
@@ -270,7 +286,7 @@ class Run:
         self,
         *,
         prefill: str = "",
-        one_line: bool = False,
+        stop_when: Callable[[str], bool] | None = None,
         tool_choice: Literal["auto", "none"] = "auto",
         continues: bool = False,
     ) -> Turn | None:
@@ -278,33 +294,31 @@ class Run:
 
         Args:
             prefill: With what the answer begins, on backends that can.
-            one_line: Only one line is wanted; it is short.
+            stop_when: Ends the answer early, on backends that can.
             tool_choice: ``none`` wants words.
             continues: The request goes on with the message of the step that has begun.
         """
-        sampling = await self._affordable()
-        if sampling is None or self._info is None:
+        sampling = await self._affordable(new_step=not continues)
+        if sampling is None:
             return None
-        if one_line:
-            most = min(sampling.max_tokens, planning.MAX_INLINE_TOKENS)
-            sampling = dataclasses.replace(sampling, max_tokens=most)
         renders = self._setup.backend.renders_prompts
         if not continues:
             self._step += 1
+            self._steps_taken += 1
             await self._emit(StepStarted(self._step))
         request = ModelRequest(
             messages=tuple(self.trajectory.messages()),
             tools=tuple(self._setup.tools.schemas),
             sampling=sampling,
             prefill=prefill if renders else "",
-            one_line=one_line,
+            stop_when=stop_when if renders else None,
             tool_choice=tool_choice,
             conversation=self.run_id,
         )
         self._reader = TurnReader(
             request,
             step=self._step,
-            bare_json=self._info.profile.bare_json,
+            bare_json=self._bare_json,
             keep_raw=renders,
             emit=self._emit,
             on_plan=_known_plan if continues else self._adopt_plan,
@@ -314,10 +328,10 @@ class Run:
         self._requests[self._step] = self._requests.get(self._step, Usage()) + turn.usage
         return turn
 
-    async def _affordable(self) -> Sampling | None:
+    async def _affordable(self, *, new_step: bool) -> Sampling | None:
         """The sampling settings, cut to what the limits leave; None when nothing is left."""
         limits, sampling = self._setup.limits, self._setup.sampling
-        if self._usage.requests >= limits.max_steps:
+        if new_step and self._steps_taken >= limits.max_steps:
             self._end(RunStatus.max_steps)
             return None
         if limits.max_total_tokens is None:
@@ -343,14 +357,17 @@ class Run:
         failures = [dataclasses.asdict(failure) for failure in turn.failures.values()]
         data: dict[str, Any] = {"failures": failures} if failures else {}
         self.trajectory.append("assistant", turn.message, step=self._step, **data)
+        self._append_usage(turn.usage)
+        self._reader = None
+
+    def _append_usage(self, usage: Usage) -> None:
         self.trajectory.append(
             "usage",
             step=self._step,
-            prompt_tokens=turn.usage.prompt_tokens,
-            completion_tokens=turn.usage.completion_tokens,
-            cached_tokens=turn.usage.cached_tokens,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
         )
-        self._reader = None
 
     async def _finish_step(self) -> None:
         await self._emit(StepFinished(self._step, self._requests[self._step]))

@@ -27,7 +27,6 @@ Measured with Qwen2.5-Coder-0.5B on the marketplace tools: so begun, its plan na
 32 questions, without a word of instruction that later turns would repeat.
 """
 
-MAX_INLINE_TOKENS = 64
 
 HINTS: dict[Planning, str] = {
     "off": "",
@@ -40,7 +39,7 @@ HINTS: dict[Planning, str] = {
         "call a tool yet."
     ),
 }
-ANSWER_NOW = "Answer the question from the results above, in plain words: {task}"
+ANSWER_NOW = "{task} Answer in one sentence from the result above."
 CARRY_OUT = "Carry out the plan now: call a tool, or answer if no tool is needed."
 REVISE = (
     "An observation contradicts the plan. Write only the new plan: 'Plan:' and below it one "
@@ -97,6 +96,24 @@ def begin_call(plan: str, tools: Sequence[Mapping[str, Any]]) -> str:
     _, name, has_arguments = min(found)
     opening = '{"' if has_arguments else "{"
     return f'{plan}\n<tool_call>\n{{"name": {json.dumps(name)}, "arguments": {opening}'
+
+
+def line_ends(piece: str) -> bool:
+    """Whether a line is complete with this piece; ends the request for an inline plan."""
+    return "\n" in piece
+
+
+def close_call(message: str) -> str:
+    """A message that was begun by `begin_call`, cut behind its call and closed with the tag."""
+    start = message.rfind(_TAG) + len(_TAG)
+    if start < len(_TAG):
+        return message
+    body = message[start:].lstrip()
+    try:
+        _, end = json.JSONDecoder().raw_decode(body)
+    except ValueError:
+        return message  # unreadable, or repaired: it stays as it was written
+    return f"{message[:start]}\n{body[:end]}\n</tool_call>"
 
 
 def parse_plan(text: str, *, revision: int = 0) -> Plan | None:

@@ -7,8 +7,9 @@ splitter, then the Hermes parser; call ids are made unique within the run.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .backends.base import Backend, Finished, FinishReason, ModelRequest, ReasoningChunk, TextChunk
 from .events import Event
@@ -48,6 +49,31 @@ class Turn:
     failures: dict[int, CallFailed]
     finish_reason: FinishReason
     usage: Usage
+
+
+class FirstCall:
+    """Says when the first call of a message is complete, for `ModelRequest.stop_when`.
+
+    Small models write on behind a call with calls that they make up before they have seen its
+    result; a planned message ends where its call does.
+
+    Args:
+        prefill: What the message begins with.
+        tools: OpenAI tool objects.
+        bare_json: As for the parser.
+    """
+
+    def __init__(
+        self, prefill: str, tools: Sequence[Mapping[str, Any]], *, bare_json: bool
+    ) -> None:
+        self._splitter = PlanSplitter()
+        self._parser = HermesParser(tools=list(tools), bare_json=bare_json)
+        self(prefill)
+
+    def __call__(self, piece: str) -> bool:
+        """Take a piece; whether a call is complete, readable or not, with it."""
+        events = self._parser.feed(self._splitter.feed(piece))
+        return any(isinstance(event, CallParsed | CallFailed) for event in events)
 
 
 class TurnReader:

@@ -41,7 +41,7 @@ async def test_a_whole_run_plans_searches_and_answers(model: Path) -> None:
     assert result.status is RunStatus.completed
     assert result.plan is not None
     calls = [call for step in result.steps for call in step.message.calls]
-    assert calls[0].name == "find_offers"
+    assert calls[0].name == "browse_marketplace"
     assert "4090" in calls[0].arguments["gpu"]
     assert result.output is not None
     assert "29181" in result.output or "0.28" in result.output

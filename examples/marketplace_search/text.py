@@ -18,11 +18,6 @@ COUNTRY_NAMES = {
     "SE": "Sweden", "SG": "Singapore", "UA": "Ukraine", "US": "United States",
 }  # fmt: skip
 
-_ALIASES = {
-    "UK": "GB", "ENGLAND": "GB", "BRITAIN": "GB", "USA": "US", "AMERICA": "US", "KOREA": "KR",
-    "CZECH REPUBLIC": "CZ", "HOLLAND": "NL", "THE NETHERLANDS": "NL",
-}  # fmt: skip
-
 
 def usd(amount: float) -> str:
     """``"$0.31"``; a fraction of a cent is kept, because live prices have them."""
@@ -44,13 +39,6 @@ def percent(share: float) -> str:
 def country_name(code: str) -> str:
     """``"Germany"`` for ``"DE"``; an unknown code stays as it is."""
     return COUNTRY_NAMES.get(code, code or "unknown country")
-
-
-def country_code(name: str) -> str:
-    """``"DE"`` for ``"Germany"``, ``"germany"`` or ``"de"``."""
-    upper = name.strip().upper()
-    names = {known.upper(): code for code, known in COUNTRY_NAMES.items()}
-    return _ALIASES.get(upper) or names.get(upper) or upper
 
 
 def plural(count: float, noun: str) -> str:

@@ -16,7 +16,6 @@ from .gpu_names import find_gpu, is_any, split_count
 from .market import Market, Offer
 from .text import (
     brief,
-    country_code,
     country_name,
     kind,
     number,
@@ -28,7 +27,7 @@ from .text import (
 
 SortKey = Literal["price", "reliability", "vram", "ram"]
 
-MAX_LIMIT = 10
+SHOWN = 3  # offers in a search result: enough to choose from, short enough for a small model
 """More offers than this fill a small context window and help nobody."""
 
 _SEPARATORS = re.compile(r"\s*(?:,|;|/|\bvs\.?|\bversus\b|\band\b|\bor\b)\s*", re.IGNORECASE)
@@ -72,19 +71,17 @@ def _by_id(offers: list[Offer], offer_id: int) -> Offer:
         if offer.id == offer_id:
             return offer
     raise ToolError(
-        f"There is no offer {offer_id}. Call find_offers with the GPU model instead."
+        f"There is no offer {offer_id}. Call browse_marketplace with the GPU model instead."
     )
 
 
-def _conditions(price: float | None, reliability: float | None, country: str, spot: bool) -> str:
+def _conditions(price: float | None, reliability: float | None, spot: bool) -> str:
     """The filters in words, for the summary."""
     parts = ["as spot"] if spot else []
     if price is not None:
         parts.append(f"for {usd(price)} per hour or less")
     if reliability is not None:
         parts.append(f"with reliability of {percent(reliability)} or more")
-    if country:
-        parts.append(f"in {country_name(country)}")
     return "".join(f" {part}" for part in parts)
 
 
@@ -125,14 +122,12 @@ def _found(
 
 def _search_tool(market: Market) -> Tool[..., Any]:
     @tool
-    async def find_offers(
+    async def browse_marketplace(
         gpu: str = "any",
         max_price_per_hour: float | None = None,
         sort_by: SortKey = "price",
         spot: bool = False,
-        country: str | None = None,
         min_reliability: float | None = None,
-        limit: int = 3,
     ) -> dict[str, Any]:
         """Find the best offers of a GPU model: lowest price, best reliability, under a price.
 
@@ -141,9 +136,7 @@ def _search_tool(market: Market) -> Tool[..., Any]:
             max_price_per_hour: Highest acceptable price in USD per hour.
             sort_by: "price" gives the cheapest first, "reliability" the most reliable first.
             spot: true for spot prices, false for on-demand prices.
-            country: Country name or two-letter code.
             min_reliability: Lowest acceptable reliability in percent.
-            limit: How many offers to show.
         """
         offers, name = _of_model(await market.offers(), gpu)
         # Small models write 0 where they mean "no limit".
@@ -151,18 +144,17 @@ def _search_tool(market: Market) -> Tool[..., Any]:
         share = min_reliability if min_reliability and min_reliability > 0 else None
         if share is not None and share > 1:
             share /= 100
-        code = "" if country is None or is_any(country) else country_code(country)
         matching: list[Offer] = []
         for offer in offers:
             cost = offer.price(spot=spot)
             if offer.rented or cost is None or (price is not None and cost > price):
                 continue
-            if offer.reliability >= (share or 0.0) and (not code or offer.country == code):
+            if offer.reliability >= (share or 0.0):
                 matching.append(offer)
-        conditions = _conditions(price, share, code, spot)
+        conditions = _conditions(price, share, spot)
         if not matching:
             return {"summary": _nothing(name, offers, conditions, spot=spot), "found": 0}
-        best, *others = _sorted(matching, sort_by, spot=spot)[: min(max(limit, 1), MAX_LIMIT)]
+        best, *others = _sorted(matching, sort_by, spot=spot)[:SHOWN]
         return {
             "summary": _found(name, best, len(matching), sort_by, conditions, spot=spot),
             "found": len(matching),
@@ -170,7 +162,7 @@ def _search_tool(market: Market) -> Tool[..., Any]:
             "others": [brief(offer) for offer in others],
         }
 
-    return find_offers
+    return browse_marketplace
 
 
 def _details_tool(market: Market) -> Tool[..., Any]:
@@ -222,7 +214,7 @@ def _choose(offers: list[Offer], gpu: str | None, offer_id: int | None, *, spot:
 
 def _cost_tool(market: Market) -> Tool[..., Any]:
     @tool
-    async def total_cost(
+    async def estimate_cost(
         hours: float,
         gpu: str | None = None,
         offer_id: int | None = None,
@@ -260,7 +252,7 @@ def _cost_tool(market: Market) -> Tool[..., Any]:
             "price_per_hour_usd": price,
         }
 
-    return total_cost
+    return estimate_cost
 
 
 def _compare_row(offers: list[Offer], name: str) -> dict[str, Any]:
@@ -300,7 +292,7 @@ def _compare_summary(rows: list[dict[str, Any]]) -> str:
 
 def _compare_tool(market: Market) -> Tool[..., Any]:
     @tool
-    async def which_is_cheaper(gpus: list[str]) -> dict[str, Any]:
+    async def compare_gpus(gpus: list[str]) -> dict[str, Any]:
         """Compare two or more GPU models: which one is cheaper.
 
         Args:
@@ -317,7 +309,7 @@ def _compare_tool(market: Market) -> Tool[..., Any]:
         rows = [_compare_row(model_offers, name) for name, model_offers in chosen.items()]
         return {"summary": _compare_summary(rows), "gpus": rows}
 
-    return which_is_cheaper
+    return compare_gpus
 
 
 def _rent_tool(market: Market) -> Tool[..., Any]:

@@ -9,7 +9,7 @@ smallest example.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -49,7 +49,8 @@ class ModelRequest:
         sampling: Always explicit.
         prefill: Text with which the answer begins; it counts as generated. Only sent to backends
             that render prompts themselves.
-        one_line: The answer ends before its first line break; sent like ``prefill``.
+        stop_when: Takes each generated piece; True ends the answer with that piece. It may be
+            called in another thread. Sent like ``prefill``.
         tool_choice: ``none`` asks for an answer in words: backends that can keep the answer from
             beginning as a call do.
         conversation: Name of the run, for backends that keep a prefix cache per conversation.
@@ -59,7 +60,7 @@ class ModelRequest:
     tools: tuple[Mapping[str, Any], ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     prefill: str = ""
-    one_line: bool = False
+    stop_when: Callable[[str], bool] | None = None
     tool_choice: Literal["auto", "none"] = "auto"
     conversation: str = ""
 
@@ -94,7 +95,7 @@ class Backend(ABC):
 
     renders_prompts: bool = False
     """Whether the backend renders prompts itself: then generated text is repeated byte for byte in
-    later prompts, and `ModelRequest.prefill` and `ModelRequest.one_line` are honoured."""
+    later prompts, and ``prefill`` and ``stop_when`` of a `ModelRequest` are honoured."""
 
     @property
     @abstractmethod

@@ -175,7 +175,7 @@ class _Job:
             self.request.sampling,
             stop=stop,
             cancelled=self.cancelled,
-            one_line=self.request.one_line,
+            stop_when=self.request.stop_when,
             in_words=self.request.tool_choice == "none",
             conversation=self.request.conversation,
         ):

@@ -149,7 +149,7 @@ class LlamaEngine:
         *,
         stop: frozenset[int],
         cancelled: threading.Event,
-        one_line: bool = False,
+        stop_when: Callable[[str], bool] | None = None,
         in_words: bool = False,
         conversation: str = "",
     ) -> Iterator[str | Generation]:
@@ -163,7 +163,7 @@ class LlamaEngine:
             sampling: How tokens are chosen, and how many at most.
             stop: Tokens that end it; the model's own end tokens do, too.
             cancelled: Set by another thread to end it.
-            one_line: End before the first line break.
+            stop_when: Takes each piece; True ends it with that piece.
             in_words: Keep the first token from opening a call or a plan.
             conversation: Under which name the tokens are kept for the next prompt.
 
@@ -182,14 +182,18 @@ class LlamaEngine:
         reason: Literal["stop", "length"] = "length"
         try:
             for token, piece in self._sample(sampling, stop, cancelled, limit, in_words=in_words):
-                if token is None or (one_line and "\n" in piece):
+                if token is None:
                     reason = "stop"
-                    yield piece.partition("\n")[0] if one_line else piece
+                    if piece:
+                        yield piece
                     break
                 generated.append(token)
                 text.append(piece)
                 if piece:
                     yield piece
+                if stop_when is not None and stop_when(piece):
+                    reason = "stop"
+                    break
         finally:
             # Pieces with a replacement character are no exact image of their tokens.
             if not any("\ufffd" in piece for piece in text):

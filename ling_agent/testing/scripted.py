@@ -108,7 +108,10 @@ class ScriptedBackend(Backend):
         size = reply.chunk_size or max(len(text), 1)
         for start in range(0, len(text), size):
             await anyio.sleep(reply.delay)
-            yield TextChunk(text[start : start + size])
+            piece = text[start : start + size]
+            yield TextChunk(piece)
+            if request.stop_when is not None and request.stop_when(piece):
+                break
         usage = reply.usage or Usage(
             prompt_tokens=len(self.prompt(request).split()),
             completion_tokens=len(reply.text.split()),

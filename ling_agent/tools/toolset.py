@@ -26,11 +26,15 @@ class Toolset:
                 raise ConfigurationError(_duplicate(other, made))
             found[made.name] = made
         self._tools = {name: found[name] for name in sorted(found)}
-        self._schemas = [made.openai_schema() for made in self._tools.values()]
+        self._schemas = [_for_prompt(made.openai_schema()) for made in self._tools.values()]
 
     @property
     def schemas(self) -> list[dict[str, Any]]:
-        """OpenAI tool objects, sorted by name: the same objects each time; read-only."""
+        """OpenAI tool objects, sorted by name: the same objects each time; read-only.
+
+        They are what a model reads: ``"additionalProperties": false`` is left out, because small
+        models copy it into their arguments. `Tool.openai_schema` has it.
+        """
         return self._schemas
 
     @property
@@ -72,6 +76,19 @@ def _as_tool(item: Any) -> Tool[..., Any]:
     if isinstance(item, Tool):
         return cast("Tool[..., Any]", item)
     return Tool.from_function(item)
+
+
+def _for_prompt(value: Any) -> Any:
+    if isinstance(value, dict):
+        items: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType]
+        return {
+            key: _for_prompt(item)
+            for key, item in items.items()
+            if not (key == "additionalProperties" and item is False)
+        }
+    if isinstance(value, list):
+        return [_for_prompt(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
 
 
 def _duplicate(first: Tool[..., Any], second: Tool[..., Any]) -> str:

@@ -89,7 +89,7 @@ def test_reads_the_same_offers_as_the_snapshot(api: Api) -> None:
 def test_asks_once_for_several_tools(api: Api) -> None:
     async def both() -> tuple[Any, Any]:
         tools = {tool.name: tool for tool in make_tools(market(api))}
-        found: Any = await tools["find_offers"](gpu="RTX 4090")
+        found: Any = await tools["browse_marketplace"](gpu="RTX 4090")
         return found, await tools["offer_details"](offer_id=found["best"]["offer_id"])
 
     found, details = asyncio.run(both())

@@ -55,32 +55,32 @@ def test_covers_every_shape() -> None:
 
 
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
-    "cheapest_of_model-1": ("find_offers", {"gpu": "RTX 4090"}),
-    "cheapest_of_model-2": ("find_offers", {"gpu": "RTX 3090"}),
-    "cheapest_of_model-3": ("find_offers", {"gpu": "RTX 5090"}),
-    "cheapest_of_model-4": ("find_offers", {"gpu": "A100"}),
-    "cheapest_of_model-5": ("find_offers", {"gpu": "RTX 3090", "country": "Germany"}),
-    "under_price-1": ("find_offers", {"gpu": "RTX 4090", "max_price_per_hour": 0.35}),
-    "under_price-2": ("find_offers", {"gpu": "RTX 3060", "max_price_per_hour": 0.05}),
-    "under_price-3": ("find_offers", {"gpu": "A6000", "max_price_per_hour": 0.45}),
-    "under_price-4": ("find_offers", {"gpu": "RTX 4090", "max_price_per_hour": 0.4}),
-    "cost_for_hours-1": ("total_cost", {"gpu": "RTX 3090", "hours": 24}),
-    "cost_for_hours-2": ("total_cost", {"gpu": "RTX 4090", "hours": 10}),
-    "cost_for_hours-3": ("total_cost", {"gpu": "L40S", "hours": 100}),
-    "cost_for_hours-4": ("total_cost", {"offer_id": "asked", "hours": 48}),
-    "best_reliability-1": ("find_offers", {"gpu": "RTX 3090", "sort_by": "reliability"}),
-    "best_reliability-2": ("find_offers", {"gpu": "RTX 4080", "sort_by": "reliability"}),
-    "best_reliability-3": ("find_offers", {"gpu": "RTX 4090", "min_reliability": 99}),
+    "cheapest_of_model-1": ("browse_marketplace", {"gpu": "RTX 4090"}),
+    "cheapest_of_model-2": ("browse_marketplace", {"gpu": "RTX 3090"}),
+    "cheapest_of_model-3": ("browse_marketplace", {"gpu": "RTX 5090"}),
+    "cheapest_of_model-4": ("browse_marketplace", {"gpu": "A100"}),
+    "cheapest_of_model-5": ("browse_marketplace", {"gpu": "RTX 3090", "country": "Germany"}),
+    "under_price-1": ("browse_marketplace", {"gpu": "RTX 4090", "max_price_per_hour": 0.35}),
+    "under_price-2": ("browse_marketplace", {"gpu": "RTX 3060", "max_price_per_hour": 0.05}),
+    "under_price-3": ("browse_marketplace", {"gpu": "A6000", "max_price_per_hour": 0.45}),
+    "under_price-4": ("browse_marketplace", {"gpu": "RTX 4090", "max_price_per_hour": 0.4}),
+    "cost_for_hours-1": ("estimate_cost", {"gpu": "RTX 3090", "hours": 24}),
+    "cost_for_hours-2": ("estimate_cost", {"gpu": "RTX 4090", "hours": 10}),
+    "cost_for_hours-3": ("estimate_cost", {"gpu": "L40S", "hours": 100}),
+    "cost_for_hours-4": ("estimate_cost", {"offer_id": "asked", "hours": 48}),
+    "best_reliability-1": ("browse_marketplace", {"gpu": "RTX 3090", "sort_by": "reliability"}),
+    "best_reliability-2": ("browse_marketplace", {"gpu": "RTX 4080", "sort_by": "reliability"}),
+    "best_reliability-3": ("browse_marketplace", {"gpu": "RTX 4090", "min_reliability": 99}),
     "spot_vs_on_demand-1": ("offer_details", {"offer_id": "asked"}),
     "spot_vs_on_demand-2": ("offer_details", {"offer_id": "asked"}),
-    "spot_vs_on_demand-3": ("find_offers", {"gpu": "RTX 4090", "spot": True}),
-    "spot_vs_on_demand-4": ("total_cost", {"gpu": "H100", "hours": 8, "spot": True}),
-    "compare_models-1": ("which_is_cheaper", {"gpus": ["RTX 3090", "RTX 4090"]}),
-    "compare_models-2": ("which_is_cheaper", {"gpus": ["H100", "A100"]}),
-    "compare_models-3": ("which_is_cheaper", {"gpus": ["RTX 5080", "RTX 4080"]}),
-    "none_available-1": ("find_offers", {"gpu": "H200"}),
-    "none_available-2": ("find_offers", {"gpu": "RTX 4090", "max_price_per_hour": 0.1}),
-    "none_available-3": ("find_offers", {"gpu": "H100", "max_price_per_hour": 0.5}),
+    "spot_vs_on_demand-3": ("browse_marketplace", {"gpu": "RTX 4090", "spot": True}),
+    "spot_vs_on_demand-4": ("estimate_cost", {"gpu": "H100", "hours": 8, "spot": True}),
+    "compare_models-1": ("compare_gpus", {"gpus": ["RTX 3090", "RTX 4090"]}),
+    "compare_models-2": ("compare_gpus", {"gpus": ["H100", "A100"]}),
+    "compare_models-3": ("compare_gpus", {"gpus": ["RTX 5080", "RTX 4080"]}),
+    "none_available-1": ("browse_marketplace", {"gpu": "H200"}),
+    "none_available-2": ("browse_marketplace", {"gpu": "RTX 4090", "max_price_per_hour": 0.1}),
+    "none_available-3": ("browse_marketplace", {"gpu": "H100", "max_price_per_hour": 0.5}),
 }
 
 
@@ -111,7 +111,7 @@ def test_the_summary_of_the_right_call_is_a_right_answer(name: str) -> None:
         "Offer 12345 is the cheapest at $9.87 per hour.",
         "It costs $123.45.",
         "Yes, it is available.",
-        '{"name": "find_offers", "arguments": {"gpu": "RTX 4090"}}',
+        '{"name": "browse_marketplace", "arguments": {"gpu": "RTX 4090"}}',
     ],
 )
 def test_nonsense_is_wrong(question: dict[str, Any], answer: str) -> None:
@@ -238,7 +238,7 @@ CHEAPER = {"expected": {"cheaper": {"right": ["RTX 3090", "3090"], "wrong": ["RT
         ("The RTX 3090 Ti is cheaper.", False),
     ],
 )
-def test_which_is_cheaper(answer: str, expected: bool) -> None:
+def test_compare_gpus(answer: str, expected: bool) -> None:
     assert right(CHEAPER, answer) is expected
 
 

@@ -65,7 +65,7 @@ def use(name: str, *, market: Market | None = None, **arguments: Any) -> dict[st
 
 
 def search(**arguments: Any) -> dict[str, Any]:
-    return use("find_offers", **arguments)
+    return use("browse_marketplace", **arguments)
 
 
 def ids(result: dict[str, Any]) -> list[int]:
@@ -75,10 +75,10 @@ def ids(result: dict[str, Any]) -> list[int]:
 def test_names_and_approval() -> None:
     tools = make_tools(SmallMarket())
     assert {tool.name: tool.requires_approval for tool in tools} == {
-        "find_offers": False,
+        "browse_marketplace": False,
         "offer_details": False,
-        "total_cost": False,
-        "which_is_cheaper": False,
+        "estimate_cost": False,
+        "compare_gpus": False,
         "rent_offer": True,
     }
     for tool in tools:
@@ -124,11 +124,8 @@ def test_search_filters() -> None:
     assert ids(search(gpu="4090", spot=True, max_price_per_hour=0.2)) == [10001]
     assert ids(search(gpu="4090", min_reliability=0.97)) == [10001, 10004]
     assert ids(search(gpu="4090", min_reliability=97)) == [10001, 10004]
-    for country in ("Germany", "de", "DE", " germany "):
-        assert ids(search(gpu="4090", country=country)) == [10002]
     assert ids(search(gpu="2x RTX 4090")) == [10004]
-    assert ids(search(limit=1)) == [10006]
-    assert len(ids(search(limit=100))) == 5
+    assert len(ids(search())) == 3
 
 
 @pytest.mark.parametrize("gpu", ["any", "", "all"])
@@ -140,7 +137,6 @@ def test_search_without_a_model(gpu: str) -> None:
 
 def test_search_reads_zero_as_no_limit() -> None:
     assert search(gpu="4090", max_price_per_hour=0, min_reliability=0)["found"] == 3
-    assert search(gpu="4090", country="any", limit=0)["found"] == 3
 
 
 def test_search_finds_nothing() -> None:
@@ -153,7 +149,6 @@ def test_search_finds_nothing() -> None:
         "None available: no H200 is available. All H200 offers are rented (1)."
     )
     assert "as spot" in search(gpu="H200", spot=True)["summary"]
-    assert "in France" in search(gpu="3090", country="FR")["summary"]
     assert search(gpu="8x RTX 4090")["found"] == 0
     with pytest.raises(ToolError, match="no GPU model 'RTX 9090'"):
         search(gpu="RTX 9090")
@@ -174,35 +169,35 @@ def test_details() -> None:
 
 
 def test_cost_of_a_model_is_that_of_its_cheapest_offer() -> None:
-    result = use("total_cost", gpu="RTX 4090", hours=24)
+    result = use("estimate_cost", gpu="RTX 4090", hours=24)
     assert (result["offer_id"], result["total_usd"]) == (10002, 7.2)
     assert result["summary"] == (
         "24 hours on offer 10002 (RTX 4090) cost $7.20 in total, at $0.30 per hour on demand."
     )
-    result = use("total_cost", gpu="RTX 4090", hours=24, spot=True)
+    result = use("estimate_cost", gpu="RTX 4090", hours=24, spot=True)
     assert result["total_usd"] == 4.8
     assert result["summary"].endswith("per hour spot. That is $4.80 less than on demand.")
 
 
 def test_cost_of_an_offer() -> None:
-    assert use("total_cost", offer_id=10004, hours=1.5)["total_usd"] == 1.05
+    assert use("estimate_cost", offer_id=10004, hours=1.5)["total_usd"] == 1.05
     # An id in the place of the model, and a made-up 0, are both understood.
-    assert use("total_cost", gpu="offer 10004", hours=1)["total_usd"] == 0.7
-    assert use("total_cost", gpu="10004", hours=1)["offer_id"] == 10004
-    assert use("total_cost", gpu="3090", offer_id=0, hours=1)["offer_id"] == 10006
-    assert "not available" in use("total_cost", offer_id=10003, hours=1)["summary"]
-    assert "1 hour on" in use("total_cost", offer_id=10003, hours=1)["summary"]
+    assert use("estimate_cost", gpu="offer 10004", hours=1)["total_usd"] == 0.7
+    assert use("estimate_cost", gpu="10004", hours=1)["offer_id"] == 10004
+    assert use("estimate_cost", gpu="3090", offer_id=0, hours=1)["offer_id"] == 10006
+    assert "not available" in use("estimate_cost", offer_id=10003, hours=1)["summary"]
+    assert "1 hour on" in use("estimate_cost", offer_id=10003, hours=1)["summary"]
 
 
 def test_cost_of_what_cannot_be_had() -> None:
     with pytest.raises(ToolError, match="None available"):
-        use("total_cost", gpu="H200", hours=1)
+        use("estimate_cost", gpu="H200", hours=1)
     with pytest.raises(ToolError, match="no spot price"):
-        use("total_cost", offer_id=10006, hours=1, spot=True)
+        use("estimate_cost", offer_id=10006, hours=1, spot=True)
     with pytest.raises(ToolError, match="Say which gpu"):
-        use("total_cost", hours=1)
+        use("estimate_cost", hours=1)
     with pytest.raises(ToolError, match="more than 0"):
-        use("total_cost", gpu="4090", hours=0)
+        use("estimate_cost", gpu="4090", hours=0)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +205,7 @@ def test_cost_of_what_cannot_be_had() -> None:
     [["RTX 3090", "RTX 4090"], ["3090 vs 4090"], ["rtx3090, rtx4090"], ["3090 and RTX 4090"]],
 )
 def test_compare(gpus: list[str]) -> None:
-    result = use("which_is_cheaper", gpus=gpus)
+    result = use("compare_gpus", gpus=gpus)
     assert result["summary"] == (
         "RTX 3090 is cheaper by $0.18 per hour: RTX 3090 costs $0.12 per hour (offer 10006), "
         "RTX 4090 costs $0.30 per hour (offer 10002)."
@@ -226,14 +221,14 @@ def test_compare(gpus: list[str]) -> None:
 
 
 def test_compare_with_one_that_is_not_there() -> None:
-    assert use("which_is_cheaper", gpus=["H200", "RTX 3090"])["summary"] == (
+    assert use("compare_gpus", gpus=["H200", "RTX 3090"])["summary"] == (
         "RTX 3090 costs $0.12 per hour (offer 10006). H200: none available."
     )
-    assert use("which_is_cheaper", gpus=["H200"])["summary"] == "H200: none available."
+    assert use("compare_gpus", gpus=["H200"])["summary"] == "H200: none available."
     with pytest.raises(ToolError):
-        use("which_is_cheaper", gpus=["RTX 3090", "RTX 9090"])
+        use("compare_gpus", gpus=["RTX 3090", "RTX 9090"])
     with pytest.raises(ToolError):
-        use("which_is_cheaper", gpus=[])
+        use("compare_gpus", gpus=[])
 
 
 def test_rent() -> None:
@@ -254,11 +249,11 @@ def test_rent() -> None:
 def test_results_are_short_and_plain_json() -> None:
     market = SnapshotMarket()
     for name, arguments in (
-        ("find_offers", {"gpu": "RTX 4090"}),
-        ("find_offers", {"gpu": "any", "spot": True, "sort_by": "reliability"}),
+        ("browse_marketplace", {"gpu": "RTX 4090"}),
+        ("browse_marketplace", {"gpu": "any", "spot": True, "sort_by": "reliability"}),
         ("offer_details", {"offer_id": 29181}),
-        ("total_cost", {"gpu": "L40S", "hours": 24}),
-        ("which_is_cheaper", {"gpus": ["RTX 3090", "RTX 4090", "A100"]}),
+        ("estimate_cost", {"gpu": "L40S", "hours": 24}),
+        ("compare_gpus", {"gpus": ["RTX 3090", "RTX 4090", "A100"]}),
     ):
         text = json.dumps(use(name, market=market, **arguments))
         assert len(text) < 800
