@@ -56,9 +56,7 @@ def _calls(result: RunResult) -> list[str]:
 
 async def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Ask the questions one after the other, with progress on standard error."""
-    agent = make_agent(
-        SnapshotMarket(), f"llamacpp:{options.model}", planning=options.planning
-    )
+    agent = make_agent(SnapshotMarket(), f"llamacpp:{options.model}", planning=options.planning)
     questions = [q for q in load_questions() if options.only in q["id"]][: options.limit]
     rows: list[dict[str, Any]] = []
     started = time.perf_counter()

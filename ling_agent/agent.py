@@ -251,7 +251,11 @@ class Agent:
             raise ConfigurationError("the task is empty: say what the agent should do")
         run_id = session or uuid.uuid4().hex[:12]
         trajectory = self._conversation(session)
-        trajectory.append("task", UserMessage(task + hint(setup.planning, prefilled=self._backend.renders_prompts)), task=task)
+        trajectory.append(
+            "task",
+            UserMessage(task + hint(setup.planning, prefilled=self._backend.renders_prompts)),
+            task=task,
+        )
         return Run(setup, trajectory, run_id, emit)
 
     def _conversation(self, session: str | None) -> Trajectory:

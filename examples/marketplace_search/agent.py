@@ -8,10 +8,7 @@ from ling_agent.planning import Planning
 from .market import Market
 from .tools import make_tools
 
-INSTRUCTIONS = (
-    "You find GPU rental offers with the tools. Answer from the tool results, with the offer id "
-    "and the price in USD."
-)
+INSTRUCTIONS = "You find GPU rental offers. Answer from the tool results."
 
 
 def make_agent(market: Market, backend: str, *, planning: Planning = "inline") -> Agent:

@@ -6,6 +6,7 @@ results that begin with a ``summary`` sentence from which an answer can be copie
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -129,7 +130,7 @@ def _search_tool(market: Market) -> Tool[..., Any]:
         spot: bool = False,
         min_reliability: float | None = None,
     ) -> dict[str, Any]:
-        """Find the best offers of a GPU model: lowest price, best reliability, under a price.
+        """Find offers of one GPU model: the cheapest, the most reliable, under a price.
 
         Args:
             gpu: GPU model, for example "RTX 4090", or "any".
@@ -155,8 +156,13 @@ def _search_tool(market: Market) -> Tool[..., Any]:
         if not matching:
             return {"summary": _nothing(name, offers, conditions, spot=spot), "found": 0}
         best, *others = _sorted(matching, sort_by, spot=spot)[:SHOWN]
+        summary = _found(name, best, len(matching), sort_by, conditions, spot=spot)
+        cheapest = _cheapest(matching, spot=spot)
+        if cheapest is not None and cheapest.id != best.id:
+            price_text = usd(cheapest.price(spot=spot) or 0.0)
+            summary += f" The cheapest of them is offer {cheapest.id} at {price_text} per hour."
         return {
-            "summary": _found(name, best, len(matching), sort_by, conditions, spot=spot),
+            "summary": summary,
             "found": len(matching),
             "best": brief(best),
             "others": [brief(offer) for offer in others],
@@ -168,7 +174,9 @@ def _search_tool(market: Market) -> Tool[..., Any]:
 def _details_tool(market: Market) -> Tool[..., Any]:
     @tool
     async def offer_details(offer_id: int) -> dict[str, Any]:
-        """Show the country, disk, memory, CUDA and both prices of an offer with a known number.
+        """Show one offer: country, disk, memory, CUDA, spot and on-demand price.
+
+        For questions that give an offer number.
 
         Args:
             offer_id: Number of the offer, five digits.
@@ -194,17 +202,14 @@ def _details_tool(market: Market) -> Tool[..., Any]:
     return offer_details
 
 
-def _choose(offers: list[Offer], gpu: str | None, offer_id: int | None, *, spot: bool) -> Offer:
-    """The offer meant by an id, by an id in the place of the GPU, or the cheapest of a model."""
-    if offer_id is not None and offer_id > 0:
-        return _by_id(offers, offer_id)
-    if gpu is None or is_any(gpu):
-        raise ToolError("Say which gpu (for example RTX 4090) or which offer_id.")
+def _choose(offers: list[Offer], gpu: str, *, spot: bool) -> Offer:
+    """The offer that a number means, or the cheapest available one of a GPU model."""
+    if is_any(gpu):
+        raise ToolError("Name a GPU model, for example RTX 4090, or the number of an offer.")
     digits = re.fullmatch(r"\s*(?:offer)?\s*#?\s*(\d+)\s*", gpu, re.IGNORECASE)
-    for offer in offers:
-        # A model called 4090 wins over an offer with the number 4090.
-        if digits and offer.id == int(digits[1]) and offer.id > 9999:
-            return offer
+    # A model called 4090 is no offer with the number 4090: offers have five digits.
+    if digits and int(digits[1]) > 9999:
+        return _by_id(offers, int(digits[1]))
     model_offers, name = _of_model(offers, gpu)
     cheapest = _cheapest(model_offers, spot=spot)
     if cheapest is None:
@@ -215,22 +220,20 @@ def _choose(offers: list[Offer], gpu: str | None, offer_id: int | None, *, spot:
 def _cost_tool(market: Market) -> Tool[..., Any]:
     @tool
     async def estimate_cost(
+        gpu_or_offer: str,
         hours: float,
-        gpu: str | None = None,
-        offer_id: int | None = None,
         spot: bool = False,
     ) -> dict[str, Any]:
-        """Compute the total cost of renting a GPU model or an offer for some hours.
+        """Total cost of renting for some hours. For questions that give hours.
 
         Args:
+            gpu_or_offer: GPU model (its cheapest offer is taken), or the number of an offer.
             hours: Duration in hours.
-            gpu: GPU model, for example "RTX 4090"; its cheapest available offer is taken.
-            offer_id: Number of an offer, if one is given.
             spot: true for spot prices, false for on-demand prices.
         """
         if hours <= 0:
             raise ToolError("hours must be more than 0.")
-        offer = _choose(await market.offers(), gpu, offer_id, spot=spot)
+        offer = _choose(await market.offers(), gpu_or_offer, spot=spot)
         price = offer.price(spot=spot)
         if price is None:
             raise ToolError(
@@ -239,12 +242,14 @@ def _cost_tool(market: Market) -> Tool[..., Any]:
             )
         total = price * hours
         note = " It is rented now, not available." if offer.rented else ""
+        other = offer.spot_usd_per_hour
+        hint = " (spot is cheaper)" if not spot and other is not None and other < price else ""
         if spot:
             saved = (offer.usd_per_hour - price) * hours
             note += f" That is {usd(abs(saved))} {'less' if saved >= 0 else 'more'} than on demand."
         return {
             "summary": f"{plural(hours, 'hour')} on offer {offer.id} ({offer.label}) cost "
-            f"{usd(total)} in total, at {usd(price)} per hour {kind(spot=spot)}.{note}",
+            f"{usd(total)} in total, at {usd(price)} per hour {kind(spot=spot)}{hint}.{note}",
             "total_usd": number(total),
             "offer_id": offer.id,
             "gpu": offer.label,
@@ -286,14 +291,14 @@ def _compare_summary(rows: list[dict[str, Any]]) -> str:
     low, high = (row["cheapest_price_per_hour_usd"] for row in (priced[0], priced[1]))
     if high - low < 5e-5:
         return f"{priced[0]['gpu']} and {priced[1]['gpu']} cost the same: {listing}.{missing}"
-    word = "cheaper" if len(rows) == 2 else "cheapest"
+    word = f"cheaper than {priced[1]['gpu']}" if len(rows) == 2 else "cheapest"
     return f"{priced[0]['gpu']} is {word} by {usd(high - low)} per hour: {listing}.{missing}"
 
 
 def _compare_tool(market: Market) -> Tool[..., Any]:
     @tool
     async def compare_gpus(gpus: list[str]) -> dict[str, Any]:
-        """Compare two or more GPU models: which one is cheaper.
+        """Compare two GPU models: which one is cheaper. For questions that name two GPU models.
 
         Args:
             gpus: GPU models, for example ["RTX 3090", "RTX 4090"].
@@ -307,6 +312,8 @@ def _compare_tool(market: Market) -> Tool[..., Any]:
             model_offers, name = _of_model(offers, text)
             chosen[name] = model_offers
         rows = [_compare_row(model_offers, name) for name, model_offers in chosen.items()]
+        # In the order of the summary: a small model mixes up what stands in two orders.
+        rows.sort(key=lambda row: row.get("cheapest_price_per_hour_usd", math.inf))
         return {"summary": _compare_summary(rows), "gpus": rows}
 
     return compare_gpus

@@ -169,35 +169,35 @@ def test_details() -> None:
 
 
 def test_cost_of_a_model_is_that_of_its_cheapest_offer() -> None:
-    result = use("estimate_cost", gpu="RTX 4090", hours=24)
+    result = use("estimate_cost", gpu_or_offer="RTX 4090", hours=24)
     assert (result["offer_id"], result["total_usd"]) == (10002, 7.2)
     assert result["summary"] == (
-        "24 hours on offer 10002 (RTX 4090) cost $7.20 in total, at $0.30 per hour on demand."
+        "24 hours on offer 10002 (RTX 4090) cost $7.20 in total, at $0.30 per hour on demand "
+        "(spot is cheaper)."
     )
-    result = use("estimate_cost", gpu="RTX 4090", hours=24, spot=True)
+    result = use("estimate_cost", gpu_or_offer="RTX 4090", hours=24, spot=True)
     assert result["total_usd"] == 4.8
     assert result["summary"].endswith("per hour spot. That is $4.80 less than on demand.")
 
 
 def test_cost_of_an_offer() -> None:
-    assert use("estimate_cost", offer_id=10004, hours=1.5)["total_usd"] == 1.05
-    # An id in the place of the model, and a made-up 0, are both understood.
-    assert use("estimate_cost", gpu="offer 10004", hours=1)["total_usd"] == 0.7
-    assert use("estimate_cost", gpu="10004", hours=1)["offer_id"] == 10004
-    assert use("estimate_cost", gpu="3090", offer_id=0, hours=1)["offer_id"] == 10006
-    assert "not available" in use("estimate_cost", offer_id=10003, hours=1)["summary"]
-    assert "1 hour on" in use("estimate_cost", offer_id=10003, hours=1)["summary"]
+    assert use("estimate_cost", gpu_or_offer="10004", hours=1.5)["total_usd"] == 1.05
+    assert use("estimate_cost", gpu_or_offer="offer 10004", hours=1)["total_usd"] == 0.7
+    assert use("estimate_cost", gpu_or_offer="10004", hours=1)["offer_id"] == 10004
+    assert use("estimate_cost", gpu_or_offer="3090", hours=1)["offer_id"] == 10006
+    assert "not available" in use("estimate_cost", gpu_or_offer="10003", hours=1)["summary"]
+    assert "1 hour on" in use("estimate_cost", gpu_or_offer="10003", hours=1)["summary"]
 
 
 def test_cost_of_what_cannot_be_had() -> None:
     with pytest.raises(ToolError, match="None available"):
-        use("estimate_cost", gpu="H200", hours=1)
+        use("estimate_cost", gpu_or_offer="H200", hours=1)
     with pytest.raises(ToolError, match="no spot price"):
-        use("estimate_cost", offer_id=10006, hours=1, spot=True)
-    with pytest.raises(ToolError, match="Say which gpu"):
-        use("estimate_cost", hours=1)
+        use("estimate_cost", gpu_or_offer="10006", hours=1, spot=True)
+    with pytest.raises(ToolError, match="Name a GPU model"):
+        use("estimate_cost", gpu_or_offer="any", hours=1)
     with pytest.raises(ToolError, match="more than 0"):
-        use("estimate_cost", gpu="4090", hours=0)
+        use("estimate_cost", gpu_or_offer="4090", hours=0)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_cost_of_what_cannot_be_had() -> None:
 def test_compare(gpus: list[str]) -> None:
     result = use("compare_gpus", gpus=gpus)
     assert result["summary"] == (
-        "RTX 3090 is cheaper by $0.18 per hour: RTX 3090 costs $0.12 per hour (offer 10006), "
+        "RTX 3090 is cheaper than RTX 4090 by $0.18 per hour: RTX 3090 costs $0.12 per hour (offer 10006), "
         "RTX 4090 costs $0.30 per hour (offer 10002)."
     )
     assert result["gpus"][1] == {
@@ -252,7 +252,7 @@ def test_results_are_short_and_plain_json() -> None:
         ("browse_marketplace", {"gpu": "RTX 4090"}),
         ("browse_marketplace", {"gpu": "any", "spot": True, "sort_by": "reliability"}),
         ("offer_details", {"offer_id": 29181}),
-        ("estimate_cost", {"gpu": "L40S", "hours": 24}),
+        ("estimate_cost", {"gpu_or_offer": "L40S", "hours": 24}),
         ("compare_gpus", {"gpus": ["RTX 3090", "RTX 4090", "A100"]}),
     ):
         text = json.dumps(use(name, market=market, **arguments))
