@@ -151,9 +151,14 @@ def _check_money(expected: Mapping[str, Any], found: _Numbers) -> list[str]:
         for amount in found.money
         if not _has(explained, amount, 0.005 if amount >= 1 else HOURLY_TOLERANCE_USD)
     ]
+    return problems
+
+
+def _check_about(expected: Mapping[str, Any], found: _Numbers) -> list[str]:
+    """No offer is named but those that the question is about."""
     offers = expected.get("about_offers")
     wrong = [offer for _, offer in found.offers if offers is not None and offer not in offers]
-    return problems + [f"names another offer: {offer}" for offer in wrong]
+    return [f"names another offer: {offer}" for offer in wrong]
 
 
 def _mention(names: Sequence[str]) -> re.Pattern[str]:
@@ -262,7 +267,7 @@ def check(question: Mapping[str, Any], answer_text: str) -> Verdict:
     if not text:
         return Verdict(right=False, problems=("empty answer",))
     found = _numbers(text)
-    problems: list[str] = []
+    problems = _check_about(expected, found)
     if "offers" in expected:
         problems += _check_offers(expected, text, found)
     if "usd" in expected:

@@ -158,7 +158,8 @@ def _spot(book: _Book) -> None:
     names = (["spot"], ["on demand", "on-demand"])
     right, wrong = names if spot < first.usd_per_hour else names[::-1]
     text = f"For offer {first.id}, which is cheaper: spot or on-demand?"
-    book.ask(shape, text, {"cheaper": {"right": right, "wrong": wrong}})
+    cheaper = {"right": right, "wrong": wrong}
+    book.ask(shape, text, {"cheaper": cheaper, "about_offers": [first.id]})
     saved = round(second.usd_per_hour - (second.spot_usd_per_hour or 0.0), 4)
     book.ask(
         shape,

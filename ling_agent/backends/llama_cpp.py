@@ -1,8 +1,8 @@
 """`LlamaCppBackend`: a GGUF model in this process, on one GPU or the CPU.
 
 Data flow: messages -> `hermes.render` (text) -> engine thread (tokens, generation) -> pieces of
-text -> the caller's event loop. The engine runs in one dedicated thread and serves requests in order;
-backends with equal settings share it, so that a model is loaded once per process.
+text -> the caller's event loop. The engine runs in one dedicated thread and serves requests in
+order; backends with equal settings share it, so that a model is loaded once per process.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ class ScriptedBackend(Backend):
         chunk_size: Characters a chunk for plain texts; None sends each whole.
         context_window: What `describe` says.
         profile: What `describe` says.
-        renders_prompts: True makes the loop keep raw texts and send prefills; replies are what comes
-            after the prefill.
+        renders_prompts: True makes the loop keep raw texts and send prefills; replies are what
+            comes after the prefill.
 
     Attributes:
         requests: Every request that was made.

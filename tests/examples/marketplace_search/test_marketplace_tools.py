@@ -207,7 +207,8 @@ def test_cost_of_what_cannot_be_had() -> None:
 def test_compare(gpus: list[str]) -> None:
     result = use("compare_gpus", gpus=gpus)
     assert result["summary"] == (
-        "RTX 3090 is cheaper than RTX 4090 by $0.18 per hour: RTX 3090 costs $0.12 per hour (offer 10006), "
+        "RTX 3090 is cheaper than RTX 4090 by $0.18 per hour: "
+        "RTX 3090 costs $0.12 per hour (offer 10006), "
         "RTX 4090 costs $0.30 per hour (offer 10002)."
     )
     assert result["gpus"][1] == {
