@@ -12,9 +12,9 @@ import math
 import queue
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -87,7 +87,7 @@ class LlamaCppBackend(Backend):
         return ModelInfo(Path(header.path).stem, n_ctx, profile, notes)
 
     @asynccontextmanager
-    async def stream(self, request: ModelRequest) -> AsyncIterator[AsyncIterator[Chunk]]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Chunk], None]:
         info = await self.describe()
         engine = await self._engine()
         prompt = render(
@@ -105,7 +105,8 @@ class LlamaCppBackend(Backend):
         engine.put(job)
         try:
             with send, receive:
-                yield _chunks(receive, request.prefill)
+                async with aclosing(_chunks(receive, request.prefill)) as chunks:
+                    yield chunks
         finally:
             job.cancelled.set()
 
@@ -137,7 +138,7 @@ class LlamaCppBackend(Backend):
 
 async def _chunks(
     receive: anyio.abc.ObjectReceiveStream[Chunk | BaseException], prefill: str
-) -> AsyncIterator[Chunk]:
+) -> AsyncGenerator[Chunk, None]:
     if prefill:
         yield TextChunk(prefill)
     async for item in receive:

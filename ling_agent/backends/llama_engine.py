@@ -174,8 +174,11 @@ class LlamaEngine:
         tokens = self._prompt_tokens(prompt, conversation)
         limit = min(sampling.max_tokens, self._room(tokens))
         reused = self._reuse(tokens)
-        if not self._evaluate(tokens[reused:], cancelled):
+        # The last token is evaluated alone, whether the rest came from the cache or not: batches
+        # of another size round differently, and a repeated run should give the same answer.
+        if not self._evaluate(tokens[reused:-1], cancelled):
             return
+        self._evaluate(tokens[-1:], cancelled)
         first = time.perf_counter()
         generated: list[int] = []
         text: list[str] = []

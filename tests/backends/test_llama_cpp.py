@@ -96,12 +96,18 @@ def test_text_with_every_kind_of_character_survives(engine: LlamaEngine) -> None
     assert pieces.decode("utf-8") == text
 
 
-def test_one_line_ends_before_the_line_break(engine: LlamaEngine) -> None:
-    prompt = "<|im_start|>user\nCount to 5, one number a line.<|im_end|>\n<|im_start|>assistant\n"
+def test_stop_when_ends_an_answer_with_that_piece(engine: LlamaEngine) -> None:
+    prompt = "<|im_start|>user\nWrite a list of ten colours.<|im_end|>\n<|im_start|>assistant\n"
     long, _ = generate(engine, prompt)
     assert "\n" in long
-    line, end = generate(engine, prompt, one_line=True)
-    assert line == long.partition("\n")[0]
+
+    def line_ends(piece: str) -> bool:
+        return "\n" in piece
+
+    line, end = generate(engine, prompt, stop_when=line_ends)
+    assert long.startswith(line)
+    assert line.count("\n") >= 1
+    assert "\n" not in line.rstrip("\n")
     assert end is not None
     assert end.finish_reason == "stop"
 
@@ -214,7 +220,7 @@ async def test_the_backend_counts_by_the_models_tokenizer(model: Path) -> None:
 
 @pytest.mark.anyio
 async def test_missing_and_foreign_files_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no model file at"):
+    with pytest.raises(ConfigurationError, match=r"cannot read the model file .*no\.gguf"):
         await LlamaCppBackend(str(tmp_path / "no.gguf")).describe()
     foreign = tmp_path / "weights.gguf"
     foreign.write_bytes(b"PK\x03\x04" + bytes(100))
@@ -222,15 +228,21 @@ async def test_missing_and_foreign_files_are_told_apart(tmp_path: Path) -> None:
         await LlamaCppBackend(str(foreign)).describe()
 
 
+def _with_architecture(model: Path, changed: Path, name: bytes) -> Path:
+    """The model's header with another architecture of the same length; its weights are a hole."""
+    with model.open("rb") as file:
+        head = file.read(8 << 20)
+    with changed.open("wb") as file:
+        file.write(head.replace(b"qwen2", name))
+        file.truncate(model.stat().st_size)
+    return changed
+
+
 @pytest.mark.anyio
 async def test_an_architecture_that_llama_cpp_does_not_know_is_named(
     model: Path, tmp_path: Path
 ) -> None:
-    # The real file with another architecture written over its own, of the same length.
-    with model.open("rb") as file:
-        head = file.read(8 << 20)
-    changed = tmp_path / "odd.gguf"
-    changed.write_bytes(head.replace(b"qwen2", b"qwenx"))
+    changed = _with_architecture(model, tmp_path / "odd.gguf", b"qwenx")
     with pytest.raises(BackendUnavailable, match="does not know the architecture 'qwenx'"):
         await LlamaCppBackend(str(changed), n_ctx=512).describe()
 
