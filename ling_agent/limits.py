@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .errors import ConfigurationError
@@ -36,12 +37,13 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, least in (("max_steps", 1), ("repeat_limit", 2), ("max_parallel_tools", 1)):
-            if getattr(self, name) < least:
-                raise ConfigurationError(f"Limits.{name} must be at least {least}")
-        for name in ("max_tool_calls", "max_total_tokens", "timeout", "max_corrections"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ConfigurationError(f"Limits.{name} must not be negative")
+            _check(f"Limits.{name}", getattr(self, name), least=least, whole=True)
+        _check("Limits.max_corrections", self.max_corrections, whole=True)
+        for name in ("max_tool_calls", "max_total_tokens"):
+            if getattr(self, name) is not None:
+                _check(f"Limits.{name}", getattr(self, name), whole=True)
+        if self.timeout is not None:
+            _check("Limits.timeout", self.timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,23 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ConfigurationError("Sampling.temperature must be 0 (greedy) or above")
+        for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
+            _check(f"Sampling.{name}", getattr(self, name))
         if not 0 < self.top_p <= 1:
             raise ConfigurationError("Sampling.top_p must be above 0 and at most 1")
-        if self.max_tokens < 1:
-            raise ConfigurationError("Sampling.max_tokens must be at least 1")
+        if self.min_p > 1:
+            raise ConfigurationError("Sampling.min_p must be at most 1")
+        if not self.repetition_penalty:
+            raise ConfigurationError("Sampling.repetition_penalty must be above 0; 1 is off")
+        _check("Sampling.top_k", self.top_k, whole=True)
+        _check("Sampling.max_tokens", self.max_tokens, least=1, whole=True)
+
+
+def _check(name: str, value: object, *, least: int = 0, whole: bool = False) -> None:
+    """Refuse what would otherwise fail somewhere in a run; ``math.inf`` is as good as no bound."""
+    number = value if isinstance(value, int | float) and value is not True else math.nan
+    if math.isnan(number) or (whole and number % 1 > 0):
+        kind = "a whole number" if whole else "a number"
+        raise ConfigurationError(f"{name} must be {kind}, not {value!r}")
+    if number < least:
+        raise ConfigurationError(f"{name} must be at least {least}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -25,6 +26,12 @@ def test_the_defaults_are_the_contracts() -> None:
         ("max_total_tokens", -1),
         ("timeout", -0.1),
         ("max_corrections", -1),
+        ("max_steps", None),
+        ("max_steps", "5"),
+        ("max_tool_calls", True),
+        ("max_parallel_tools", 1.5),
+        ("timeout", "5"),
+        ("timeout", math.nan),
     ],
 )
 def test_a_wrong_limit_is_named(name: str, value: Any) -> None:
@@ -33,8 +40,23 @@ def test_a_wrong_limit_is_named(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("temperature", -1.0), ("top_p", 0.0), ("top_p", 1.5), ("max_tokens", 0)]
+    ("name", "value"),
+    [
+        ("temperature", -1.0),
+        ("temperature", math.nan),
+        ("top_p", 0.0),
+        ("top_p", 1.5),
+        ("top_k", -1),
+        ("min_p", 2.0),
+        ("repetition_penalty", 0.0),
+        ("max_tokens", 0),
+        ("max_tokens", None),
+    ],
 )
 def test_a_wrong_sampling_value_is_named(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"Sampling.{name}"):
         Sampling(**{name: value})
+
+
+def test_no_bound_may_be_written_as_infinity() -> None:
+    assert Limits(max_steps=math.inf, timeout=math.inf).timeout == math.inf  # type: ignore[arg-type]
