@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..errors import StoreError
 from ..hermes import CallFailed
@@ -157,9 +157,9 @@ class Trajectory:
         return [entry for _, entry in hits[:limit]]
 
     def to_jsonl(self) -> str:
-        """The whole log as JSON lines, a format line first; lossless."""
+        """The whole log as JSON lines, a format line first; lossless, and can be encoded."""
         head = json.dumps({"format": _FORMAT, "version": _VERSION})
-        lines = [json.dumps(_entry_to_json(e), ensure_ascii=False) for e in self._entries]
+        lines = [_to_line(e) for e in self._entries]
         return "\n".join([head, *lines]) + "\n"
 
     @classmethod
@@ -175,7 +175,10 @@ class Trajectory:
         trajectory = cls()
         for number, line in enumerate(lines[1:], start=2):
             try:
-                trajectory._entries.append(_entry_from_json(json.loads(line)))
+                entry = _entry_from_json(json.loads(line))
+                if entry.id != number - 2:
+                    raise ValueError(f"entry {number - 2} is missing")
+                trajectory._entries.append(entry)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise StoreError(f"trajectory line {number} is damaged: {error}") from None
         return trajectory
@@ -190,6 +193,16 @@ def _check_head(line: str) -> None:
         raise StoreError("not a trajectory: the first line does not name the format")
     if head.get("version") != _VERSION:  # pyright: ignore[reportUnknownMemberType]
         raise StoreError("this trajectory is of a newer version: upgrade ling-agent to read it")
+
+
+def _to_line(entry: Entry) -> str:
+    data = _entry_to_json(entry)
+    line = json.dumps(data, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which no file takes: escaped
+        return json.dumps(data)
+    return line
 
 
 def _entry_to_json(entry: Entry) -> dict[str, Any]:
@@ -218,7 +231,10 @@ def _entry_from_json(data: dict[str, Any]) -> Entry:
                 for c in fields["calls"]
             )
         message = kind(**fields)
-    return Entry(message=message, **data)
+    entry = Entry(message=message, **data)
+    if entry.kind not in get_args(EntryKind):
+        raise ValueError(f"no kind of entry: {entry.kind!r}")
+    return entry
 
 
 Block = ToolCall | CallFailed

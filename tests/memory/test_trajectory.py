@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ling_agent import StoreError, Trajectory
-from ling_agent.memory.trajectory import unanswered
+from ling_agent.memory.trajectory import EntryKind, unanswered
 from ling_agent.messages import (
     AssistantMessage,
     Message,
@@ -20,7 +20,7 @@ from ling_agent.messages import (
     UserMessage,
 )
 
-TEXT = st.text(max_size=30)
+TEXT = st.text(max_size=30) | st.text(st.characters(categories=["Cs", "Ll"]), max_size=3)
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -42,7 +42,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     ),
 )
 ENTRIES = st.tuples(
-    st.sampled_from(["task", "assistant", "observation", "note", "plan", "limit"]),
+    st.sampled_from(get_args(EntryKind)),
     st.none() | MESSAGES,
     st.integers(0, 9),
     st.none() | st.integers(0, 9),
@@ -68,6 +68,7 @@ def test_json_lines_are_lossless(entries: list[tuple[Any, ...]]) -> None:
     assert list(again) == list(trajectory)
     assert again.to_jsonl() == text
     assert len(text.rstrip("\n").split("\n")) == len(entries) + 1
+    assert text.encode().decode() == text, "a file takes it"
 
 
 def test_entries_are_numbered_and_linked() -> None:
@@ -135,6 +136,21 @@ def test_what_is_no_trajectory_is_refused(text: str) -> None:
 def test_a_damaged_line_is_named(line: str) -> None:
     text = Trajectory().to_jsonl() + line + "\n"
     with pytest.raises(StoreError, match="line 2 is damaged"):
+        Trajectory.from_jsonl(text)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_line_that_is_missing_or_out_of_place_is_named(lost: int) -> None:
+    lines = made(*(UserMessage(text) for text in "abcd")).to_jsonl().split("\n")
+    swapped = [*lines[:lost], lines[lost + 1], lines[lost], *lines[lost + 2 :]]
+    for damaged in (lines[:lost] + lines[lost + 1 :], swapped):
+        with pytest.raises(StoreError, match=f"line {lost + 1} is damaged: entry {lost - 1}"):
+            Trajectory.from_jsonl("\n".join(damaged))
+
+
+def test_a_kind_that_there_is_not_is_refused() -> None:
+    text = made(UserMessage("a")).to_jsonl().replace('"observation"', '"opinion"')
+    with pytest.raises(StoreError, match="no kind of entry: 'opinion'"):
         Trajectory.from_jsonl(text)
 
 
