@@ -6,6 +6,7 @@ tools) is the real thing.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from ..backends.base import (
     ModelRequest,
     TextChunk,
 )
+from ..errors import ConfigurationError
 from ..hermes import render
 from ..messages import to_openai
 from ..profiles import CHATML, Profile
@@ -34,7 +36,7 @@ class Reply:
     Attributes:
         text: Raw model output.
         finish_reason: ``length`` says that it was cut.
-        usage: What it cost; None counts words.
+        usage: What it cost, as one request; None counts words.
         delay: Seconds before each chunk.
         chunk_size: Characters a chunk; None sends the text whole.
     """
@@ -73,6 +75,8 @@ class ScriptedBackend(Backend):
         profile: Profile = CHATML,
         renders_prompts: bool = False,
     ) -> None:
+        if isinstance(replies, str):  # which is an iterable of texts, of one character each
+            raise ConfigurationError("replies: give a list of texts, not one text")
         self._replies: Iterator[Scripted] = iter(replies)
         self._chunk_size = chunk_size
         self._info = ModelInfo("scripted", context_window, profile)
@@ -115,9 +119,8 @@ class ScriptedBackend(Backend):
         usage = reply.usage or Usage(
             prompt_tokens=len(self.prompt(request).split()),
             completion_tokens=len(reply.text.split()),
-            requests=1,
         )
-        yield Finished(reply.finish_reason, usage)
+        yield Finished(reply.finish_reason, dataclasses.replace(usage, requests=1))
 
     def prompt(self, request: ModelRequest) -> str:
         """The prompt that a real backend would send for this request."""
@@ -126,5 +129,6 @@ class ScriptedBackend(Backend):
 
     def assert_exhausted(self) -> None:
         """Fail unless every reply was used."""
-        left = sum(1 for _ in self._replies)
-        assert not left, f"{left} scripted replies were not used"
+        left = list(self._replies)
+        self._replies = iter(left)  # asking does not use them
+        assert not left, f"{len(left)} scripted replies were not used"

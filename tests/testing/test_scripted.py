@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ling_agent import Agent, BackendUnavailable, Usage
+from ling_agent import Agent, BackendUnavailable, ConfigurationError, Usage
 from ling_agent.backends import Finished, ModelRequest, TextChunk
 from ling_agent.messages import UserMessage
 from ling_agent.testing import Reply, ScriptedBackend
@@ -69,6 +69,21 @@ async def test_one_request_too_many_is_told() -> None:
         await Agent(ScriptedBackend([""])).run("x")
 
 
-def test_replies_left_over_are_told() -> None:
-    with pytest.raises(AssertionError, match="2 scripted replies"):
-        ScriptedBackend(["a", "b"]).assert_exhausted()
+async def test_replies_left_over_are_told_and_stay() -> None:
+    backend = ScriptedBackend(["a", "b"])
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="2 scripted replies"):
+            backend.assert_exhausted()
+    assert [(await ask(backend))[0] for _ in range(2)] == [TextChunk("a"), TextChunk("b")]
+    backend.assert_exhausted()
+
+
+async def test_a_reply_is_one_request_whatever_its_usage_says() -> None:
+    backend = ScriptedBackend([Reply("a", usage=Usage(prompt_tokens=7, completion_tokens=3))])
+    result = await Agent(backend).run("x")
+    assert (result.usage.requests, result.usage.total_tokens) == (1, 10)
+
+
+def test_one_text_is_no_list_of_replies() -> None:
+    with pytest.raises(ConfigurationError, match="a list of texts"):
+        ScriptedBackend("a text")
