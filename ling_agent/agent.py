@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextvars
-import threading
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future, wait
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
-import anyio.lowlevel
 
-from .approvals import Approval, Deny, Edit
+from .approvals import Approval, decide
 from .backends import Backend, open_backend
+from .blocking import run_blocking
 from .cancellation import CancelToken
 from .errors import ConfigurationError, ToolError
 from .events import Event, RunStarted
@@ -28,10 +25,9 @@ from .observe import RunSetup, leave_calls
 from .planning import HINTS, Planning, hint
 from .profiles import Profile
 from .results import RunResult
-from .stream import RunStream
+from .stream import RunStream, running
 from .tools import RunContext, Tool, Toolset
 
-T = TypeVar("T")
 ToolLike = Tool[..., Any] | Callable[..., Any]
 
 
@@ -92,9 +88,13 @@ class Agent:
             raise ConfigurationError(f"planning={planning!r}: write 'off', 'inline' or 'explicit'")
         if output_type is not str:  # pyright: ignore[reportUnnecessaryComparison]
             raise ConfigurationError("output_type: only str is supported by this version")
+        try:
+            given = tuple(tools)  # once: it may be a generator
+        except TypeError:
+            raise ConfigurationError("tools: give a list of functions and Tool objects") from None
         vars(self).update(  # a frozen dataclass takes no assignments
             backend=backend,
-            tools=tuple(tools),
+            tools=given,
             instructions=instructions,
             output_type=output_type,
             planning=planning,
@@ -105,7 +105,7 @@ class Agent:
             name=name,
             deps_type=deps_type,
             _backend=open_backend(backend, profile=profile),
-            _toolset=Toolset(tools),
+            _toolset=Toolset(given),
         )
 
     async def run(
@@ -128,12 +128,13 @@ class Agent:
             cancel: Ends the run from outside, with its result.
 
         Raises:
-            ConfigurationError: The task is empty, or the backend is configured wrongly.
+            ConfigurationError: The task is empty, the backend is configured wrongly, or a run of
+                the session has not ended.
             BackendError: The model could not be asked even once. Later errors end the run as a
                 result with status ``failed``: it holds what was done until then.
         """
-        run = self._start(task, session, self._setup(deps, limits, cancel), _ignore)
-        return await self._execute(run)
+        with self._started(task, session, self._setup(deps, limits, cancel), _ignore) as run:
+            return await self._execute(run)
 
     @asynccontextmanager
     async def stream(
@@ -151,20 +152,19 @@ class Agent:
         async def emit(event: Event) -> None:
             await stream.emit(event)
 
-        run = self._start(task, session, self._setup(deps, limits, token), emit)
-        stream = RunStream(token)
-
         async def work() -> RunResult:
             await stream.emit(RunStarted(run.run_id, task))
             return await self._execute(run)
 
-        undo = cancel.on_cancel(token.cancel) if cancel is not None else None
-        try:
-            async with _running(stream, work):
-                yield stream
-        finally:
-            if undo is not None:
-                undo()
+        with self._started(task, session, self._setup(deps, limits, token), emit) as run:
+            stream = RunStream(token)
+            undo = cancel.on_cancel(token.cancel) if cancel is not None else None
+            try:
+                async with running(stream, work):
+                    yield stream
+            finally:
+                if undo is not None:
+                    undo()
 
     def run_sync(
         self,
@@ -177,7 +177,7 @@ class Agent:
     ) -> RunResult:
         """`run` for synchronous code; it also works (and blocks) where an event loop runs."""
         token = cancel or CancelToken()
-        return _run_blocking(
+        return run_blocking(
             lambda: self.run(task, session=session, deps=deps, limits=limits, cancel=token),
             token.cancel,
         )
@@ -202,14 +202,15 @@ class Agent:
 
         Raises:
             StoreError: The run is not kept.
-            ConfigurationError: The run has completed, or an approval is for no call that waits.
+            ConfigurationError: The run has completed, has not ended yet, or an approval is for no
+                call that waits.
         """
-        trajectory = self.memory.store.load(run_id).fork()
-        decisions = dict(approvals or {})
-        _check_resumable(trajectory, run_id)
-        _check_approvals(trajectory, decisions)
-        run = Run(self._setup(deps, limits, cancel), trajectory, run_id, _ignore, decisions)
-        return await self._execute(run)
+        with self.memory.claim(run_id):
+            trajectory = self.memory.store.load(run_id).fork()
+            _check_resumable(trajectory, run_id)
+            decisions = decide(trajectory, self._toolset, approvals or {})
+            run = Run(self._setup(deps, limits, cancel), trajectory, run_id, _ignore, decisions)
+            return await self._execute(run)
 
     def as_tool(self, *, name: str | None = None, description: str | None = None) -> Tool[..., Any]:
         """This agent as a tool of another: it takes a task and returns the answer.
@@ -220,7 +221,10 @@ class Agent:
         async def work(ctx: RunContext[Any], task: str) -> str:
             result = await self.run(task, deps=ctx.deps)
             if result.output is None or not result.ok:
-                raise ToolError(f"{self.name} ended as {result.status}: {result.output or ''}")
+                why = result.error or result.output
+                raise ToolError(
+                    f"{self.name} ended as {result.status}" + (f": {why}" if why else "")
+                )
             return result.output
 
         return Tool.from_function(
@@ -240,23 +244,26 @@ class Agent:
             cancel=cancel,
         )
 
-    def _start(
+    @contextmanager
+    def _started(
         self,
         task: str,
         session: str | None,
         setup: RunSetup,
         emit: Callable[[Event], Coroutine[Any, Any, None]],
-    ) -> Run:
-        if not task.strip():
+    ) -> Generator[Run, None, None]:
+        """A new run, which has its name for itself until the context is left."""
+        if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError("the task is empty: say what the agent should do")
         run_id = session or uuid.uuid4().hex[:12]
-        trajectory = self._conversation(session)
-        trajectory.append(
-            "task",
-            UserMessage(task + hint(setup.planning, prefilled=self._backend.renders_prompts)),
-            task=task,
-        )
-        return Run(setup, trajectory, run_id, emit)
+        with self.memory.claim(run_id):
+            trajectory = self._conversation(session)
+            trajectory.append(
+                "task",
+                UserMessage(task + hint(setup.planning, prefilled=self._backend.renders_prompts)),
+                task=task,
+            )
+            yield Run(setup, trajectory, run_id, emit)
 
     def _conversation(self, session: str | None) -> Trajectory:
         if session is not None and session in self.memory.store:
@@ -288,86 +295,5 @@ def _check_resumable(trajectory: Trajectory, run_id: str) -> None:
     )
 
 
-def _check_approvals(trajectory: Trajectory, decisions: dict[str, Approval]) -> None:
-    waiting = unanswered(trajectory)
-    for call_id, decision in decisions.items():
-        if call_id not in waiting:
-            known = f"waiting: {', '.join(waiting)}" if waiting else "no call waits"
-            raise ConfigurationError(f"approval of {call_id!r}: there is no such call; {known}")
-        if not isinstance(decision, bool | Deny | Edit):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                f"approval of {call_id!r}: give True, False, Deny(reason) or Edit(arguments), "
-                f"not {decision!r}"
-            )
-
-
 async def _ignore(event: Event) -> None:
     """Nobody listens to the events of an unstreamed run."""
-
-
-@asynccontextmanager
-async def _running(
-    stream: RunStream, work: Callable[[], Coroutine[Any, Any, RunResult]]
-) -> AsyncGenerator[None, None]:
-    """Run in a child task while the body reads the events; the body's errors are raised as such."""
-
-    async def child() -> None:
-        try:
-            result = await work()
-        except Exception as error:
-            stream.fail(error)
-        else:
-            await stream.finish(result)
-
-    failure: BaseException | None = None
-    try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(child)
-            try:
-                yield
-            except BaseException as error:
-                failure = error
-                raise
-            finally:
-                stream.cancel()
-                stream.close()
-    except BaseExceptionGroup:
-        if failure is None:
-            raise
-    if failure is not None:
-        raise failure  # not the task group's wrapping of it
-
-
-def _run_blocking(call: Callable[[], Coroutine[Any, Any, T]], cancel: Callable[[], None]) -> T:
-    """Run a coroutine to its end: in this thread, or in another when a loop runs here."""
-    try:
-        anyio.lowlevel.current_token()
-    except RuntimeError:
-        return anyio.run(call)
-    outcome: Future[T] = Future()
-    context = contextvars.copy_context()
-
-    def target() -> None:
-        try:
-            outcome.set_result(context.run(_run_anew, call))
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    thread = threading.Thread(target=target, name="ling-agent-run-sync")
-    try:
-        thread.start()
-        wait([outcome])
-    except KeyboardInterrupt:
-        cancel()
-        # Not thread.join(): once interrupted, it takes the thread for ended (bpo-45274).
-        wait([outcome])
-        raise
-    return outcome.result()
-
-
-def _run_anew(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """`anyio.run` in a thread whose context is a copy of one in which a loop runs."""
-    for variable in contextvars.copy_context():
-        if variable.name == "current_async_library_cvar":  # sniffio's: it names the other loop
-            variable.set(None)
-    return anyio.run(call)

@@ -168,7 +168,7 @@ class Observer:
                 batch.status = RunStatus.needs_approval
                 break
             else:
-                call, answer = self._decided(block, step)
+                call, answer = self._decided(block)
                 if answer is None:
                     answer = self._repetition(call, batch)
                 if answer is None:
@@ -192,36 +192,26 @@ class Observer:
         for call in self.pending_approvals:
             await self._emit(ApprovalRequested(call))
 
-    def _decided(self, call: ToolCall, step: int) -> tuple[ToolCall, ToolMessage | None]:
+    def _decided(self, call: ToolCall) -> tuple[ToolCall, ToolMessage | None]:
         """The call as it was approved, or the answer that says that it was not."""
-        decision = self._approvals.get(call.id)
-        if decision is None:
-            return call, None
-        if decision is False:
-            decision = Deny()
-        if isinstance(decision, Deny):
-            self._approval(call, step, decision="denied", reason=decision.reason)
-            text = f"Error: this call was not approved: {decision.reason}"
-            return call, ToolMessage(call.id, call.name, text, True)
-        if isinstance(decision, Edit):
-            call = ToolCall(call.id, call.name, dict(decision.arguments), call.repairs)
-            self._approval(call, step, decision="edited", arguments=call.arguments)
-        else:
-            self._approval(call, step, decision="approved")
-        return call, None
-
-    def _approval(self, call: ToolCall, step: int, **data: Any) -> None:
-        self._trajectory.append("approval", step=step, call_id=call.id, **data)
+        match self._approvals.get(call.id):
+            case Deny(reason):
+                text = f"Error: this call was not approved: {reason}"
+                return call, ToolMessage(call.id, call.name, text, True)
+            case Edit(arguments):
+                return ToolCall(call.id, call.name, dict(arguments), call.repairs), None
+            case _:
+                return call, None
 
     def _repetition(self, call: ToolCall, batch: _Batch) -> ToolMessage | None:
-        earlier, at_limit = self._repeats.note(call, batch.step)
-        if earlier is None:
+        repetition = self._repeats.note(call, batch.step)
+        if repetition is None:
             return None
-        if at_limit:
+        if repetition.at_limit:
             batch.status = RunStatus.repeating
         # Within one message it is no sign of anything: the model has not read the result yet.
-        batch.repeated = batch.repeated or bool(earlier)
-        return ToolMessage(call.id, call.name, reminder(call.name, earlier))
+        batch.repeated = batch.repeated or repetition.observation is not None
+        return ToolMessage(call.id, call.name, reminder(call.name, repetition.observation))
 
     async def _execute(self, batch: _Batch, usage: Usage) -> None:
         """Run the calls; events go through one queue so that progress stays in order."""

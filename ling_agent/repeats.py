@@ -15,7 +15,21 @@ class _Seen:
     news: int
     step: int
     count: int = 1
-    observation: str = ""
+    observation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """A call that was made before.
+
+    Attributes:
+        observation: What the model has read of it; None while it has not read anything, because
+            both stand in one message.
+        at_limit: Whether the limit is reached with it.
+    """
+
+    observation: str | None
+    at_limit: bool
 
 
 class RepeatGuard:
@@ -34,7 +48,7 @@ class RepeatGuard:
         self._news = 0
         self._seen: dict[str, _Seen] = {}
 
-    def note(self, call: ToolCall, step: int) -> tuple[str | None, bool]:
+    def note(self, call: ToolCall, step: int) -> Repetition | None:
         """Register a call that is about to run.
 
         Args:
@@ -42,8 +56,7 @@ class RepeatGuard:
             step: Number of the message that it is part of.
 
         Returns:
-            The earlier observation when this is a repetition (else None), and whether the limit is
-            reached with it.
+            What it repeats; None when it is to be run.
         """
         key = _key(call)
         seen = self._seen.get(key)
@@ -51,20 +64,20 @@ class RepeatGuard:
             self._news += 1
         if seen is None or seen.news != self._news:
             self._seen[key] = _Seen(self._news, step)
-            return None, False
+            return None
         if seen.step != step:
             seen.step = step
             seen.count += 1
-        return seen.observation, seen.count >= self._limit
+        return Repetition(seen.observation, seen.count >= self._limit)
 
     def observed(self, call: ToolCall, observation: str) -> None:
         """Keep the observation for reminders."""
         self._seen[_key(call)].observation = observation
 
 
-def reminder(name: str, earlier: str) -> str:
+def reminder(name: str, earlier: str | None) -> str:
     """What the model reads in place of a repeated call's result."""
-    if not earlier:
+    if earlier is None:
         return f"{name} was called twice with the same arguments; see the other result."
     return (
         f"You already called {name} with these arguments and nothing has changed. Its result was:\n"

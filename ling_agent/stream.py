@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from .cancellation import CancelToken
 from .errors import ConfigurationError
@@ -21,7 +24,10 @@ class RunStream:
 
     def __init__(self, token: CancelToken) -> None:
         self._token = token
-        self._send, self._receive = anyio.create_memory_object_stream[Event](0)
+        # Unbounded, so that no event is lost when the wait for the reader is cancelled.
+        self._send, self._receive = anyio.create_memory_object_stream[Event](math.inf)
+        self._taken = anyio.Event()
+        self._closed = False
         self._result: RunResult | None = None
         self._error: Exception | None = None
 
@@ -49,6 +55,7 @@ class RunStream:
     async def __anext__(self) -> Event:
         with contextlib.suppress(anyio.EndOfStream, anyio.ClosedResourceError):
             event = await self._receive.receive()
+            self._taken.set()
             if isinstance(event, RunFinished):
                 self._result = event.result
             return event
@@ -57,9 +64,13 @@ class RunStream:
         raise StopAsyncIteration
 
     async def emit(self, event: Event) -> None:
-        """Hand an event to the reader, if there still is one; used by the run."""
+        """Hand an event to the reader, if there still is one, and wait for it; used by the run."""
         with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            await self._send.send(event)
+            self._send.send_nowait(event)
+            await anyio.lowlevel.checkpoint()
+            while not self._closed and self._send.statistics().current_buffer_used:
+                self._taken = anyio.Event()
+                await self._taken.wait()
 
     async def finish(self, result: RunResult) -> None:
         """Hand over the last event; used by the run."""
@@ -74,5 +85,41 @@ class RunStream:
 
     def close(self) -> None:
         """Nobody reads any more: what is emitted from here on is dropped."""
+        self._closed = True
+        self._taken.set()
         self._receive.close()
         self._send.close()
+
+
+@contextlib.asynccontextmanager
+async def running(
+    stream: RunStream, work: Callable[[], Coroutine[Any, Any, RunResult]]
+) -> AsyncGenerator[None, None]:
+    """Run in a child task while the body reads the events; the body's errors are raised as such."""
+
+    async def child() -> None:
+        try:
+            result = await work()
+        except Exception as error:
+            stream.fail(error)
+        else:
+            await stream.finish(result)
+
+    failure: BaseException | None = None
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(child)
+            try:
+                yield
+            except BaseException as error:
+                failure = error
+                raise
+            finally:
+                stream.cancel()
+                stream.close()
+    except BaseExceptionGroup:
+        # A cancelled body with a group is one that the child's own failure has cancelled.
+        if failure is None or isinstance(failure, anyio.get_cancelled_exc_class()):
+            raise
+    if failure is not None:
+        raise failure  # not the task group's wrapping of it

@@ -1,24 +1,23 @@
-"""`Agent`: configuration, run_sync, sessions, resume, errors of the reader, agents as tools."""
+"""`Agent`: configuration, sessions, resume, agents as tools."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import contextvars
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 import anyio
-import anyio.to_thread
 import pytest
-import trio
 
 from ling_agent import (
     Agent,
     BackendUnavailable,
+    CancelToken,
     ConfigurationError,
     Limits,
     Memory,
     RunContext,
+    RunResult,
     RunStatus,
     Sampling,
     StoreError,
@@ -29,7 +28,7 @@ from ling_agent.memory import InMemoryStore
 from ling_agent.messages import SystemMessage, ToolMessage
 from ling_agent.testing import ScriptedBackend
 
-from .helpers import call, observations
+from .helpers import GUARD, StallingBackend, call, observations
 
 anyio_only = pytest.mark.anyio
 
@@ -73,6 +72,19 @@ class TestConfiguration:
         with pytest.raises(ConfigurationError, match="output_type"):
             Agent(ScriptedBackend([]), output_type=int)  # type: ignore[arg-type]
 
+    @anyio_only
+    async def test_tools_may_come_from_a_generator(self) -> None:
+        def tools() -> Iterator[object]:
+            yield add
+
+        script = ScriptedBackend([call("add", a=1, b=2), "3"])
+        result = await Agent(script, tools=tools()).run("x")  # type: ignore[arg-type]
+        assert observations(result) == ["3"]
+
+    def test_a_single_tool_is_no_list_of_tools(self) -> None:
+        with pytest.raises(ConfigurationError, match="tools: give a list"):
+            Agent(ScriptedBackend([]), tools=add)  # type: ignore[arg-type]
+
     def test_a_backend_object_has_its_own_profile(self) -> None:
         with pytest.raises(ConfigurationError, match="Backend object"):
             Agent(ScriptedBackend([]), profile="ling2")
@@ -80,91 +92,6 @@ class TestConfiguration:
     def test_nothing_is_loaded_before_the_first_run(self) -> None:
         agent = Agent("llamacpp:no-such-alias-or-file")
         assert agent.backend == "llamacpp:no-such-alias-or-file"
-
-
-class TestRunSync:
-    def test_without_a_loop(self) -> None:
-        assert agent_with("a").run_sync("x").output == "a"
-
-    def test_inside_a_running_asyncio_loop(self) -> None:
-        async def main() -> str | None:
-            return agent_with(call("add", a=1, b=1), "2").run_sync("x").output
-
-        assert asyncio.run(main()) == "2"
-        assert anyio.run(main) == "2"
-
-    def test_inside_a_running_trio_loop(self) -> None:
-        async def main() -> str | None:
-            return agent_with(call("add", a=1, b=1), "2").run_sync("x").output
-
-        assert trio.run(main) == "2"
-        assert anyio.run(main, backend="trio") == "2"
-
-    def test_in_a_worker_thread(self) -> None:
-        async def main() -> str | None:
-            result = await anyio.to_thread.run_sync(lambda: agent_with("a").run_sync("x"))
-            return result.output
-
-        assert anyio.run(main) == "a"
-
-    def test_context_variables_reach_the_tools(self) -> None:
-        variable = contextvars.ContextVar("variable", default="unset")
-        seen: list[str] = []
-
-        @tool
-        async def look() -> str:
-            """Look."""
-            seen.append(variable.get())
-            return ""
-
-        def run() -> None:
-            Agent(ScriptedBackend([call("look"), "a"]), tools=[look]).run_sync("x")
-
-        async def main() -> None:
-            run()
-
-        variable.set("set")
-        run()
-        asyncio.run(main())
-        assert seen == ["set", "set"]
-
-    def test_errors_are_raised_as_they_are(self) -> None:
-        async def main() -> None:
-            Agent(ScriptedBackend([BackendUnavailable("gone")])).run_sync("x")
-
-        with pytest.raises(BackendUnavailable, match="gone"):
-            Agent(ScriptedBackend([BackendUnavailable("gone")])).run_sync("x")
-        with pytest.raises(BackendUnavailable, match="gone"):
-            asyncio.run(main())
-
-    def test_ctrl_c_cancels_the_tools_and_is_raised(self) -> None:
-        import os
-        import signal
-
-        ended: list[str] = []
-
-        @tool
-        async def hang() -> str:
-            """Hang."""
-            os.kill(os.getpid(), signal.SIGINT)
-            try:
-                await anyio.sleep_forever()
-            finally:
-                ended.append("cancelled")
-            return ""
-
-        def run() -> None:
-            Agent(ScriptedBackend([call("hang"), "a"]), tools=[hang]).run_sync("x")
-
-        async def main() -> None:
-            run()
-
-        with pytest.raises(KeyboardInterrupt):
-            run()
-        loop = asyncio.new_event_loop()  # one that leaves Ctrl-C to Python, as Jupyter's does
-        with contextlib.closing(loop), pytest.raises(KeyboardInterrupt):
-            loop.run_until_complete(main())
-        assert ended == ["cancelled"] * 2
 
 
 @anyio_only
@@ -208,9 +135,57 @@ class TestSessions:
         assert limited.status is RunStatus.max_steps
         assert (await agent.run("go on", session="s")).output == "fine"
 
+    async def test_a_session_takes_one_run_at_a_time(self) -> None:
+        backend = StallingBackend()
+        agent = Agent(backend, memory=Memory())
+        other = Agent(ScriptedBackend(["a", "b"]), memory=agent.memory)
+        with anyio.fail_after(GUARD):
+            async with anyio.create_task_group() as group:
+                group.start_soon(lambda: agent.run("x", session="s"))
+                await backend.stalled.wait()
+                with pytest.raises(ConfigurationError, match="'s' has not ended"):
+                    await other.run("y", session="s")
+                with pytest.raises(ConfigurationError, match="'s' has not ended"):
+                    async with other.stream("y", session="s"):
+                        pytest.fail("not reached")
+                assert (await other.run("y", session="t")).ok
+                group.cancel_scope.cancel()
+        result = await other.run("y", session="s")
+        assert result.ok, "a cancelled run lets go of its session"
+        assert [m.content for m in result.trajectory.messages()][-1] == "b"
+
+    async def test_a_run_that_raises_leaves_its_session_as_it_was(self) -> None:
+        agent = Agent(ScriptedBackend([BackendUnavailable("gone"), "a"]))
+        with pytest.raises(BackendUnavailable):
+            await agent.run("x", session="s")
+        result = await agent.run("y", session="s")
+        assert len(result.trajectory.messages()) == 2
+
 
 @anyio_only
 class TestResume:
+    async def test_two_at_once_do_not_run_a_call_twice(self) -> None:
+        started, go, bought = anyio.Event(), anyio.Event(), list[int]()
+
+        @tool(requires_approval=True)
+        async def buy(item: int) -> str:
+            """Buy."""
+            started.set()
+            await go.wait()
+            bought.append(item)
+            return "bought"
+
+        agent = Agent(ScriptedBackend([call("buy", item=7), "done"]), tools=[buy], planning="off")
+        run_id = (await agent.run("x")).run_id
+        with anyio.fail_after(GUARD):
+            async with anyio.create_task_group() as group:
+                group.start_soon(lambda: agent.resume(run_id, approvals={"call_1_0": True}))
+                await started.wait()
+                with pytest.raises(ConfigurationError, match="has not ended"):
+                    await agent.resume(run_id, approvals={"call_1_0": True})
+                go.set()
+        assert bought == [7]
+
     async def test_an_unknown_run_is_refused(self) -> None:
         with pytest.raises(StoreError, match="'nope' is not kept"):
             await agent_with().resume("nope")
@@ -261,53 +236,6 @@ class TestResume:
 
 
 @anyio_only
-class TestStream:
-    async def read_and_raise(self, error: Exception) -> None:
-        async with agent_with("a").stream("x") as run:
-            async for _ in run:
-                raise error
-
-    async def test_an_exception_of_the_reader_is_raised_as_it_is(self) -> None:
-        error = LookupError("mine")
-        with pytest.raises(LookupError) as caught:
-            await self.read_and_raise(error)
-        assert caught.value is error
-
-    async def test_also_an_exception_group(self) -> None:
-        error = ExceptionGroup("mine", [LookupError("inner")])
-        with pytest.raises(ExceptionGroup) as caught:
-            await self.read_and_raise(error)
-        assert caught.value is error
-
-    async def test_there_is_no_result_before_the_end(self) -> None:
-        async with agent_with("a").stream("x") as run:
-            with pytest.raises(ConfigurationError, match="has not ended"):
-                _ = run.result
-            async for _ in run:
-                pass
-            assert run.result.output == "a"
-
-    async def test_the_result_of_a_run_that_failed_is_its_error(self) -> None:
-        agent = Agent(ScriptedBackend([BackendUnavailable("gone")]))
-        async with agent.stream("x") as run:
-            with pytest.raises(BackendUnavailable):
-                [event async for event in run]
-            with pytest.raises(BackendUnavailable):
-                _ = run.result
-
-    async def test_reading_on_after_the_end_gives_nothing(self) -> None:
-        async with agent_with("a").stream("x") as run:
-            assert [event async for event in run]
-            assert [event async for event in run] == []
-        assert [event async for event in run] == []
-
-    async def test_an_empty_task_is_refused_on_entry(self) -> None:
-        with pytest.raises(ConfigurationError, match="task is empty"):
-            async with agent_with("a").stream(" "):
-                pytest.fail("not reached")
-
-
-@anyio_only
 class TestAsTool:
     async def test_its_answer_is_the_observation(self) -> None:
         inner = dataclasses.replace(agent_with("The sum is 3."), name="adder")
@@ -341,8 +269,32 @@ class TestAsTool:
         inner = dataclasses.replace(inner, name="inner", limits=Limits(max_steps=1))
         outer = Agent(ScriptedBackend([call("inner", task="x"), "a"]), tools=[inner.as_tool()])
         (text,) = observations(await outer.run("x"))
-        assert text.startswith("Error: ")
-        assert "max_steps" in text
+        assert text == "Error: inner ended as max_steps"
+
+    async def test_a_run_that_failed_says_why(self) -> None:
+        script = [call("add", a=1, b=1), BackendUnavailable("the model is gone")]
+        inner = Agent(ScriptedBackend(script), tools=[add], name="inner")
+        outer = Agent(ScriptedBackend([call("inner", task="x"), "a"]), tools=[inner.as_tool()])
+        (text,) = observations(await outer.run("x"))
+        assert text == "Error: inner ended as failed: the model is gone"
+
+    async def test_cancelling_the_outer_run_cancels_it(self) -> None:
+        backend, token = StallingBackend(), CancelToken()
+        inner = Agent(backend, name="inner")
+        outer = Agent(ScriptedBackend([call("inner", task="x"), "a"]), tools=[inner.as_tool()])
+        results: list[RunResult] = []
+
+        async def run() -> None:
+            results.append(await outer.run("x", cancel=token))
+
+        with anyio.fail_after(GUARD):
+            async with anyio.create_task_group() as group:
+                group.start_soon(run)
+                await backend.stalled.wait()
+                token.cancel()
+        assert results[0].status is RunStatus.cancelled
+        assert backend.left
+        assert (await outer.resume(results[0].run_id)).output == "a"
 
 
 @anyio_only
@@ -361,6 +313,13 @@ async def test_an_agent_may_run_many_times_at_once() -> None:
         for n in range(20):
             group.start_soon(run, f"task {n}")
     assert outputs == {f"task {n}": f"task {n}" for n in range(20)}
+
+
+@anyio_only
+@pytest.mark.parametrize("task", ["", " \n", None, 5])
+async def test_a_task_that_is_none_is_refused(task: Any) -> None:
+    with pytest.raises(ConfigurationError, match="the task is empty"):
+        await agent_with("a").run(task)
 
 
 @anyio_only

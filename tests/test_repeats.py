@@ -6,7 +6,7 @@ import pytest
 
 from ling_agent import Agent, Limits, RunStatus, tool
 from ling_agent.messages import ToolCall
-from ling_agent.repeats import RepeatGuard
+from ling_agent.repeats import RepeatGuard, Repetition
 from ling_agent.testing import ScriptedBackend
 
 from .helpers import call, calls, observations
@@ -18,30 +18,30 @@ def made(name: str, **arguments: object) -> ToolCall:
 
 def test_the_order_of_arguments_makes_no_difference() -> None:
     guard = RepeatGuard(3)
-    assert guard.note(made("f", a=1, b=2), 1) == (None, False)
+    assert guard.note(made("f", a=1, b=2), 1) is None
     guard.observed(made("f", a=1, b=2), "seen")
-    assert guard.note(made("f", b=2, a=1), 2) == ("seen", False)
-    assert guard.note(made("f", a=1, b=2), 3) == ("seen", True)
+    assert guard.note(made("f", b=2, a=1), 2) == Repetition("seen", at_limit=False)
+    assert guard.note(made("f", a=1, b=2), 3) == Repetition("seen", at_limit=True)
 
 
 def test_other_arguments_are_another_call() -> None:
     guard = RepeatGuard(2)
-    assert guard.note(made("f", a=1), 1) == (None, False)
-    assert guard.note(made("f", a=2), 2) == (None, False)
-    assert guard.note(made("g", a=1), 3) == (None, False)
+    assert guard.note(made("f", a=1), 1) is None
+    assert guard.note(made("f", a=2), 2) is None
+    assert guard.note(made("g", a=1), 3) is None
 
 
 def test_a_call_runs_again_after_something_new() -> None:
     guard = RepeatGuard(2)
     guard.note(made("poll"), 1)
     guard.note(made("start"), 2)
-    assert guard.note(made("poll"), 3) == (None, False)
+    assert guard.note(made("poll"), 3) is None
 
 
 def test_two_calls_in_turn_are_noticed() -> None:
     guard = RepeatGuard(3)
-    limits = [guard.note(made("f" if n % 2 else "g"), n)[1] for n in range(12)]
-    assert any(limits)
+    noted = [guard.note(made("f" if n % 2 else "g"), n) for n in range(12)]
+    assert any(repetition is not None and repetition.at_limit for repetition in noted)
 
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +73,18 @@ async def test_a_repetition_is_answered_with_the_earlier_observation() -> None:
     assert first == "1 things"
     assert "already called count" in second
     assert "1 things" in second
+
+
+async def test_also_when_that_observation_was_empty() -> None:
+    @tool
+    async def silent() -> str:
+        """Say nothing."""
+        return ""
+
+    backend = ScriptedBackend([call("silent"), call("silent"), "1"])
+    result = await Agent(backend, tools=[silent], planning="off").run("x")
+    assert "nothing has changed" in observations(result)[1]
+    assert backend.requests[2].tool_choice == "none", "as after any repetition"
 
 
 async def test_the_repeat_limit_ends_the_run_as_repeating() -> None:
