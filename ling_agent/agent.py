@@ -276,11 +276,17 @@ class Agent:
         return trajectory
 
     async def _execute(self, run: Run) -> RunResult:
-        """Run, and keep the trajectory; also that of a run whose task is cancelled."""
+        """Run, and keep the trajectory; also that of a run whose task is cancelled.
+
+        A run that raises after the model has answered is kept as well: what its calls have done
+        must not be forgotten, or they would be made again.
+        """
         try:
             result = await run.execute()
-        except anyio.get_cancelled_exc_class():
-            self.memory.store.save(run.run_id, run.trajectory)
+        except BaseException as error:
+            begun = any(entry.kind == "assistant" for entry in run.trajectory.newest_task())
+            if begun or isinstance(error, anyio.get_cancelled_exc_class()):
+                self.memory.store.save(run.run_id, run.trajectory)
             raise
         self.memory.store.save(run.run_id, run.trajectory)
         return result

@@ -154,6 +154,14 @@ class TestSessions:
         assert result.ok, "a cancelled run lets go of its session"
         assert [m.content for m in result.trajectory.messages()][-1] == "b"
 
+    async def test_a_defect_does_not_make_it_forget_the_calls_that_were_made(self) -> None:
+        script = [call("add", a=1, b=1), RuntimeError("a defect"), "2"]
+        agent = Agent(ScriptedBackend(script), tools=[add], planning="off")
+        with pytest.raises(RuntimeError, match="a defect"):
+            await agent.run("x", session="s")
+        resumed = await agent.resume("s")
+        assert (resumed.output, observations(resumed)) == ("2", ["2"])
+
     async def test_a_run_that_raises_leaves_its_session_as_it_was(self) -> None:
         agent = Agent(ScriptedBackend([BackendUnavailable("gone"), "a"]))
         with pytest.raises(BackendUnavailable):
