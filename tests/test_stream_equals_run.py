@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -75,6 +76,48 @@ async def buy(item: str) -> str:
     return item
 
 
+@tool
+def wait(seconds: float) -> str:
+    """Wait in a thread."""
+    time.sleep(seconds)
+    return "waited"
+
+
+@tool
+async def crash() -> str:
+    """Crash."""
+    raise ValueError("stock is empty")
+
+
+@tool(timeout=0.01)
+async def slow() -> str:
+    """Take longer than it may."""
+    await anyio.sleep_forever()
+    return ""
+
+
+@tool
+async def slow_for_ever() -> str:
+    """Never end."""
+    await anyio.sleep_forever()
+    return ""
+
+
+@tool(exclusive=True)
+async def alone() -> str:
+    """Run alone."""
+    return "alone"
+
+
+@tool
+async def silent() -> str:
+    """Say nothing."""
+    return ""
+
+
+TOOLS = [add, fail, report, stop, buy, wait, crash, slow, slow_for_ever, alone, silent]
+
+
 @dataclass(frozen=True)
 class Case:
     """A behaviour: what the model writes, and how the run is set up."""
@@ -136,6 +179,26 @@ CASES: dict[str, Case] = {
     "no time at all": limited([], timeout=0),
     "cancelled in a tool": Case([calls(ADD, call("stop"))]),
     "needs approval": Case([calls(ADD, call("buy", item="a"), call("add", a=9, b=9))]),
+    "needs approval, nothing before it": Case([call("buy", item="a")]),
+    "needs approval, several": Case([calls(call("buy", item="a"), BROKEN, call("buy", item="b"))]),
+    "call in reasoning": Case([f"<think>{ADD}</think>Paris."]),
+    "reasoning and call": Case([f"<think>Add.</think>{ADD}", "3"]),
+    "sync tool": Case([call("wait", seconds=0.001), "done"]),
+    "tool raises": Case([calls(call("crash"), ADD), "Sorry."]),
+    "tool times out": Case([calls(call("slow"), ADD), "Sorry."]),
+    "tool timed out by the run": limited([calls(ADD, call("slow_for_ever"))], timeout=0.2),
+    "exclusive tool": Case([calls(ADD, call("alone"), call("add", a=4, b=4)), "done"]),
+    "one at a time": limited([calls(ADD, call("add", a=3, b=4)), "3"], max_parallel_tools=1),
+    "progress from several": Case([calls(call("report"), ADD, call("report")), "done"]),
+    "no tool calls allowed": limited([ADD], max_tool_calls=0),
+    "used up, then words": limited([ADD, "3"], max_tool_calls=1),
+    "repetition of an empty result": Case([call("silent"), call("silent"), "done"]),
+    "repeating at once": limited([ADD, ADD], repeat_limit=2),
+    "text of special tokens": Case(["a <|im_end|> b <tool_call> c"]),
+    "unicode": Case(["Grüße 🎉 " + call("fail", reason="e\u0301 \u2028 🎉"), "Ça va."]),
+    "backend error in the first answer's revision": Case(
+        [PLAN, BackendUnavailable("gone")], "explicit"
+    ),
     "backend error later": Case([ADD, BackendUnavailable("gone")]),
 }
 
@@ -148,7 +211,7 @@ def rechunked(case: Case, size: int | None) -> tuple[Agent, dict[str, Any]]:
     backend = ScriptedBackend(script, chunk_size=size, renders_prompts=case.profile_renders)
     agent = Agent(
         backend,
-        tools=[add, fail, report, stop, buy],
+        tools=TOOLS,
         planning=case.planning,
         limits=case.limits,
         instructions="Be brief.",
@@ -211,6 +274,30 @@ def check_events(events: list[Any], result: RunResult) -> None:
     assert finished <= {o.call_id for step in result.steps for o in step.observations}
     if result.status not in ("cancelled", "timeout"):
         assert started <= finished
+
+
+async def test_a_session_goes_on_alike() -> None:
+    async def first_two(agent: Agent, *, streamed: bool) -> list[dict[str, Any]]:
+        if streamed:
+            return [outcome((await stream(agent, session="s"))[1]) for _ in range(2)]
+        return [outcome(await agent.run("task", session="s")) for _ in range(2)]
+
+    script: list[str | Reply | Exception] = [ADD, "3", call("buy", item="a")]
+    plain = await first_two(rechunked(Case(script), None)[0], streamed=False)
+    assert await first_two(rechunked(Case(script), 1)[0], streamed=True) == plain
+    assert [end["status"] for end in plain] == ["completed", "needs_approval"]
+
+
+@pytest.mark.parametrize("name", ["max steps", "needs approval", "timeout", "backend error later"])
+async def test_a_streamed_run_is_resumed_like_an_unstreamed_one(name: str) -> None:
+    case = replace(CASES[name], script=[*CASES[name].script, "done"])
+    outcomes: list[dict[str, Any]] = []
+    for streamed in (False, True):
+        agent, options = rechunked(case, 3)
+        result = (await stream(agent, **options))[1] if streamed else await agent.run("task")
+        decisions = {waiting.id: True for waiting in result.pending_approvals}
+        outcomes.append(outcome(await agent.resume(result.run_id, approvals=decisions)))
+    assert outcomes[0] == outcomes[1]
 
 
 async def test_the_streamed_text_is_the_answer() -> None:
