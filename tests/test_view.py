@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -88,6 +89,103 @@ async def test_what_ends_a_run_early_is_shown() -> None:
 
 async def test_a_correction_is_shown() -> None:
     assert "Your answer was empty" in await shown("", "a", planning="off")
+
+
+async def test_the_answer_is_printed_once_and_called_so() -> None:
+    text = await shown(call("look", item="gpu"), "It is here.", planning="off")
+    assert text.count("It is here.") == 1
+    assert "Answer    It is here." in text
+    text = await shown("I look.\n" + call("look", item="gpu"), "It is here.", planning="off")
+    assert "  text    I look." in text
+
+
+async def test_control_characters_are_shown_and_not_obeyed() -> None:
+    text = await shown(call("look", item="\x1b[2J\a"), "a\r\x9bb", planning="off")
+    assert "␛[2J␇" in text
+    assert "a␍\ufffdb" in text
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+
+
+async def test_a_file_gets_whole_lines_with_nothing_at_their_ends() -> None:
+    text = await shown("word " * 100 + "\n\nend", planning="off")
+    assert f"Answer    {'word ' * 99}word" in text
+    assert "\n\n          end" in text
+    assert text == re.sub(" +\n", "\n", text)
+
+
+async def test_numbers_agree_with_their_nouns() -> None:
+    text = await shown(call("look", item="a"), "b", planning="off")
+    assert "2 model requests, 1 tool call," in text
+
+
+def screen(output: str) -> list[str]:
+    """The rows of a terminal after `output`; knows what `RunView` uses of its control codes."""
+    rows, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[[\d;]*[A-Za-z]|[^\x1b]", output):
+        if part[0] == "\x1b":
+            number = int(part[2:-1].partition(";")[0] or 1)
+            if part[-1] in "AB":
+                row += number if part[-1] == "B" else -number
+            elif part[-1] == "K":
+                rows[row] = ""
+        elif part == "\r":
+            column = 0
+        elif part == "\n":
+            row, column = row + 1, 0
+            rows += [""] * (row - len(rows) + 1)
+        else:
+            rows[row] = rows[row][:column].ljust(column) + part + rows[row][column + 1 :]
+            column += 1
+    return [text.rstrip() for text in rows]
+
+
+class TestTerminal:
+    async def shown(self, *script: str, width: int, height: int = 24, planning: str = "off") -> str:
+        agent = Agent(
+            ScriptedBackend(script, chunk_size=2),
+            tools=[look],
+            planning=planning,  # type: ignore[arg-type]
+        )
+        output = io.StringIO()
+        environment = {"TERM": "xterm", "COLUMNS": str(width), "LINES": str(height)}
+        view = RunView(Console(file=output, force_terminal=True, _environ=environment))
+        async with agent.stream("x") as run:
+            async for event in run:
+                view.show(event)
+        return output.getvalue()
+
+    @pytest.mark.parametrize("width", [30, 40, 60, 80])
+    async def test_lines_are_broken_between_words_right_of_the_label(self, width: int) -> None:
+        script = ("I look.\n" + call("look", item="long"), "It is here, and it is cheap. " * 9)
+        rows = screen(await self.shown(*script, width=width))
+        assert max(map(len, rows)) <= width
+        answer = [row[:10].strip() for row in rows].index("Answer")
+        assert [row[:10].strip() for row in rows].count("text") == 1, "no longer the answer's label"
+        text = " ".join(row[10:] for row in rows[answer : rows.index("", answer)])
+        assert text.startswith(("It is here, and it is cheap. " * 9).strip())
+
+    async def test_the_text_is_printed_while_it_is_generated(self) -> None:
+        output = await self.shown("It is here, and it is cheap.", width=30)
+        assert output.index("text") < output.index("cheap.") < output.index("Answer")
+
+    async def test_the_label_of_an_answer_that_has_left_the_screen_is_left(self) -> None:
+        rows = screen(await self.shown("word " * 60, width=20, height=5))
+        assert rows[0] == "  text    word word"
+        assert not any(row.startswith("Answer") for row in rows)
+
+    async def test_wide_characters_need_no_spaces(self) -> None:
+        rows = screen(await self.shown("汉" * 12, width=20))
+        assert rows[:3] == ["Answer    汉汉汉汉汉", " " * 10 + "汉汉汉汉汉", " " * 10 + "汉汉"]
+
+    async def test_a_word_longer_than_the_line_is_cut(self) -> None:
+        rows = screen(await self.shown("see " + "x" * 15, width=20))
+        assert rows[:3] == ["Answer    see", " " * 10 + "x" * 10, " " * 10 + "x" * 5]
+
+    async def test_what_it_waits_for_is_shown_and_goes_away(self) -> None:
+        output = await self.shown(call("look", item="a"), "b", width=60)
+        assert "the model is working" in output
+        assert "look is running" in output
+        assert not any("working" in row or "running" in row for row in screen(output))
 
 
 def test_a_console_is_made_when_none_is_given(capsys: pytest.CaptureFixture[str]) -> None:
