@@ -201,8 +201,8 @@ class _Block:
         self.text = ""
         self._console, self._style, self._width = console, style, console.width
         self._room = max(console.width - _LABEL, 1) if console.is_terminal else math.inf
-        self._rows = self._column = 0
-        self._gap = self._held = self._indent = ""
+        self._rows = self._column = self._breaks = 0
+        self._gap = self._held = ""
 
     def add(self, text: str, *, show: bool) -> None:
         """Append; `show` prints it too."""
@@ -237,27 +237,31 @@ class _Block:
         from rich.cells import cell_len, chop_cells
 
         if word == "\n":
-            self._indent = " " * _LABEL  # not yet: an empty line has no spaces
-            return self._break("", "")
+            self._breaks += 1  # not yet: the text may end here
+            self._column, self._gap = 0, ""
+            return ""
         if not word or word.isspace():
             self._gap += word
             return ""
         gap, self._gap = self._gap, ""
         if self._column + cell_len(gap) + cell_len(word) <= self._room:
             self._column += cell_len(gap) + cell_len(word)
-            indent, self._indent = self._indent, ""
-            return indent + gap + word
+            return self._lead() + gap + word
         first, *others = chop_cells(word, int(self._room))
-        indent, self._indent = self._indent, ""
-        shown = self._break(first) if self._column else indent + first
+        shown = self._break(first) if self._column else self._lead() + first
         shown += "".join(map(self._break, others))
         self._column = cell_len((first, *others)[-1])
         return shown
 
-    def _break(self, word: str, indent: str = " " * _LABEL) -> str:
-        self._rows += 1
-        self._column, self._gap = 0, ""
-        return f"\n{indent}{word}"
+    def _break(self, word: str) -> str:
+        self._breaks = 1
+        return self._lead() + word
+
+    def _lead(self) -> str:
+        """The line breaks that are due, and the indent of the last of the new rows."""
+        breaks, self._breaks = self._breaks, 0
+        self._rows += breaks
+        return "\n" * breaks + " " * _LABEL if breaks else ""
 
 
 def _print(console: Console, text: str, style: str) -> None:

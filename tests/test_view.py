@@ -156,13 +156,17 @@ class TestTerminal:
 
     @pytest.mark.parametrize("width", [30, 40, 60, 80])
     async def test_lines_are_broken_between_words_right_of_the_label(self, width: int) -> None:
-        script = ("I look.\n" + call("look", item="long"), "It is here, and it is cheap. " * 9)
+        script = (
+            "I look.\n\n" + call("look", item="long"),
+            "It is here, and it is cheap. " * 9 + "\n",
+        )
         rows = screen(await self.shown(*script, width=width))
         assert max(map(len, rows)) <= width
         answer = [row[:10].strip() for row in rows].index("Answer")
         assert [row[:10].strip() for row in rows].count("text") == 1, "no longer the answer's label"
         text = " ".join(row[10:] for row in rows[answer : rows.index("", answer)])
-        assert text.startswith(("It is here, and it is cheap. " * 9).strip())
+        assert text.startswith("It is here, and it is cheap. " * 9 + "step 2")
+        assert rows.count("") == 2, "one before the totals, one at the end"
 
     async def test_the_text_is_printed_while_it_is_generated(self) -> None:
         output = await self.shown("It is here, and it is cheap.", width=30)
