@@ -97,6 +97,10 @@ class RunView:
             case _:
                 pass
 
+    def close(self) -> None:
+        """End the line that an interrupted run left, so that what follows begins a new one."""
+        self._settle()
+
     def _delta(self, text: str) -> None:
         if self._text is None:
             text = text.lstrip()

@@ -192,6 +192,19 @@ class TestTerminal:
         assert not any("working" in row or "running" in row for row in screen(output))
 
 
+def test_close_ends_an_unfinished_line() -> None:
+    from ling_agent.events import StepStarted, TextDelta
+
+    output = io.StringIO()
+    view = RunView(Console(file=output, force_terminal=True, _environ={"TERM": "xterm"}))
+    view.show(TextDelta("half of it"))
+    view.close()
+    view.show(StepStarted(2))
+    view.close()
+    view.close()
+    assert screen(output.getvalue()) == ["  text    half of it", ""]
+
+
 def test_a_console_is_made_when_none_is_given(capsys: pytest.CaptureFixture[str]) -> None:
     from ling_agent.events import Correction
 

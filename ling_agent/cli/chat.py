@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from contextlib import suppress
 
 import anyio
 
-from ..errors import LingAgentError
-from .common import Subparsers, add_agent_options, agent_from
+from ..agent import Agent
+from ..errors import ConfigurationError, LingAgentError
+from .common import Subparsers, add_agent_options, agent_from, fetch_model
 from .run import stream_to_terminal
 
 
@@ -17,26 +20,48 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "chat",
         help="talk to an agent",
-        description="Talk to an agent. An empty line, Ctrl-D or Ctrl-C ends the conversation.",
+        description="Talk to an agent. An empty line, Ctrl-D or Ctrl-C ends the conversation; "
+        "while the agent works, Ctrl-C ends its answer only.",
     )
     add_agent_options(parser)
     parser.set_defaults(handler=chat)
 
 
 def chat(options: argparse.Namespace) -> int:
-    """Talk until the input ends; returns 0."""
+    """Talk until the input ends; returns 0.
+
+    Raises:
+        LingAgentError: What no further message can mend, like an unknown model.
+    """
     agent = agent_from(options)
+    fetch_model(agent)
+    if sys.stdin and sys.stdin.isatty():
+        with suppress(ImportError):
+            importlib.import_module("readline")  # gives input() arrow keys and a history
     # The terminal is read outside of any event loop: a thread that waits for input cannot be ended.
     while task := _ask():
-        try:
-            anyio.run(stream_to_terminal, agent, task, None, "chat")
-        except LingAgentError as error:
-            print(f"ling-agent: error: {error}", file=sys.stderr)
+        _answer(agent, task)
     return 0
 
 
-def _ask() -> str:
+def _answer(agent: Agent, task: str) -> None:
     try:
-        return input("\nYou     ").strip()
+        anyio.run(stream_to_terminal, agent, task, None, "chat")
+    except ConfigurationError:
+        raise
+    except LingAgentError as error:
+        print(f"ling-agent: error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        if not sys.stdin.isatty():
+            raise
+        print("interrupted; again to end the conversation", file=sys.stderr)
+
+
+def _ask() -> str:
+    if not sys.stdin:
+        return ""
+    try:
+        return input("\nYou       ").strip()
     except (EOFError, KeyboardInterrupt):
+        print()
         return ""

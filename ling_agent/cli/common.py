@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
 import sys
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from .. import Agent
+from .. import Agent, Tool, catalog
+from ..backends import Backend
+from ..backends.registry import DEFAULT_BACKEND
 from ..errors import ConfigurationError
 from ..results import RunResult
 
 # A text, because the class is generic for type checkers only.
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
 
+_AGENTS_OWN = ("backend", "tools", "instructions", "planning")
+
 
 def add_agent_options(parser: argparse.ArgumentParser) -> None:
     """The options from which `agent_from` makes the agent."""
-    parser.add_argument("--agent", metavar="MODULE:ATTR", help="an Agent object of yours")
+    parser.add_argument(
+        "--agent", metavar="MODULE:ATTR", help="an Agent object of yours, in place of the others"
+    )
     parser.add_argument(
         "--backend",
         metavar="SPEC",
-        help="llamacpp:<alias or path to a .gguf> (default llamacpp:qwen2.5-coder-0.5b)",
+        help=f"llamacpp:<alias or path to a .gguf> (default {DEFAULT_BACKEND})",
     )
     parser.add_argument(
-        "--tools", metavar="MODULE:ATTR,…", default="", help="functions, tools or lists of them"
+        "--tools", metavar="MODULE:ATTR,...", help="functions, tools or lists of them"
     )
-    parser.add_argument("--instructions", default="", help="system prompt")
+    parser.add_argument("--instructions", metavar="TEXT", help="system prompt")
     parser.add_argument(
-        "--planning", choices=("off", "inline", "explicit"), default="inline", help="how to plan"
+        "--planning",
+        choices=("off", "inline", "explicit"),
+        help="how to plan (default inline)",
     )
 
 
@@ -39,25 +48,40 @@ def agent_from(options: argparse.Namespace) -> Agent:
     Raises:
         ConfigurationError: Options that contradict each other, or a name that cannot be loaded.
     """
-    if options.agent:
-        if options.backend or options.tools:
-            raise ConfigurationError("--agent brings its own backend and tools: drop the others")
+    if options.agent is not None:
+        given = [name for name in _AGENTS_OWN if getattr(options, name) is not None]
+        if given:
+            raise ConfigurationError(
+                f"--agent brings its own {' and '.join(given)}: leave out --{' and --'.join(given)}"
+            )
         agent = load_object(options.agent)
         if not isinstance(agent, Agent):
             raise ConfigurationError(
-                f"--agent {options.agent} is a {type(agent).__name__}, no Agent"
+                f"--agent {options.agent} is an object of type {type(agent).__name__}: "
+                "name an Agent object, for example my_agents:agent"
             )
         return agent
-    tools: list[Any] = []
-    for name in filter(None, options.tools.split(",")):
-        found = load_object(name)
-        tools.extend(found if isinstance(found, list | tuple) else [found])  # pyright: ignore[reportUnknownArgumentType]
     return Agent(
         options.backend,
-        tools=tools,
-        instructions=options.instructions,
-        planning=options.planning,
+        tools=_tools(options.tools or ""),
+        instructions=options.instructions or "",
+        planning=options.planning or "inline",
     )
+
+
+def _tools(names: str) -> list[Any]:
+    tools: list[Any] = []
+    for name in filter(None, map(str.strip, names.split(","))):
+        found = load_object(name)
+        several = cast("list[Any]", found) if isinstance(found, list | tuple) else [found]
+        for each in several:
+            if not isinstance(each, Tool) and not callable(each):
+                raise ConfigurationError(
+                    f"--tools {name} is an object of type {type(each).__name__}: "
+                    "name a function, a tool or a list of them"
+                )
+        tools += several
+    return tools
 
 
 def load_object(name: str) -> object:
@@ -68,18 +92,51 @@ def load_object(name: str) -> object:
     """
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
-        raise ConfigurationError(f"{name!r} is not of the form module:attribute")
+        raise ConfigurationError(
+            f"{name!r} is not of the form module:attribute, for example my_tools:search"
+        )
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         found: object = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigurationError(f"cannot import {module_name}: {error}") from None
+    except (Exception, SystemExit) as error:
+        # The caller's module may raise anything; one line says what, and how to see the rest.
+        raise ConfigurationError(_not_imported(module_name, error)) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise ConfigurationError(f"{module_name} has no attribute {attribute}")
+            near = difflib.get_close_matches(part, dir(found), n=1)
+            hint = f"did you mean {near[0]}?" if near else "check the spelling"
+            raise ConfigurationError(f"{module_name} has no attribute {attribute}: {hint}")
         found = getattr(found, part)
     return found
+
+
+def _not_imported(module: str, error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+        return (
+            f"cannot import {module}: there is no such module in the working directory "
+            "or the Python environment"
+        )
+    return (
+        f"cannot import {module}: {type(error).__name__}: {error}; "
+        f"to see where: python -c 'import {module}'"
+    )
+
+
+def fetch_model(agent: Agent) -> None:
+    """Get the model file of an embedded agent before its run.
+
+    In the main thread: there Ctrl-C stops a download at once, and its progress is shown.
+
+    Raises:
+        ConfigurationError: Neither an alias nor a model file.
+        CatalogError: The file cannot be had.
+    """
+    backend = agent.backend
+    name = backend.name if isinstance(backend, Backend) else backend or DEFAULT_BACKEND
+    scheme, _, model = name.partition(":")
+    if scheme == "llamacpp":
+        catalog.resolve(model, progress=catalog.terminal_progress())
 
 
 def result_to_json(result: RunResult) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Exit codes: 0 success, 1 the run did not complete, 2 bad usage or configuration,
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,29 @@ from . import chat, models, run
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    _take_any_text()
+    try:
+        options = _parser().parse_args(arguments)
+        code = int(options.handler(options))
+        if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            sys.stdout.flush()  # here, where an error can still be told
+        return code
+    except LingAgentError as error:
+        return _fail(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        print("ling-agent: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        _drop_output()
+        return 1
+    except OSError as error:
+        # Above all a full disk behind standard output: what the rest of the program meets it knows
+        # better how to tell.
+        _drop_output()
+        return _fail(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ling-agent",
         description="Agents on Ling and other models that speak the Hermes tool format.",
@@ -25,19 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (run, chat, models):
         module.add_parser(commands)
-    options = parser.parse_args(arguments)
-    try:
-        return int(options.handler(options))
-    except LingAgentError as error:
-        print(f"ling-agent: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("ling-agent: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Nobody reads our output; Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return parser
+
+
+def _fail(message: str) -> int:
+    print(f"ling-agent: error: {message}", file=sys.stderr)
+    return 2
+
+
+def _take_any_text() -> None:
+    """Characters that the locale does not have must not end a run: ``?`` stands for them."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _drop_output() -> None:
+    """Nobody takes our output; Python would complain when it flushes the rest at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
