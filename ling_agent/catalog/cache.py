@@ -71,6 +71,10 @@ class Slot:
         return self.root / ".staging" / self.model.alias
 
     @property
+    def parts(self) -> Path:
+        return self.staging / "parts"
+
+    @property
     def lock(self) -> Path:
         return self.root / ".locks" / f"{self.model.alias}.lock"
 
@@ -218,8 +222,9 @@ def locked(slot: Slot, progress: Progress) -> Generator[None]:
             slot.staging.mkdir(parents=True, exist_ok=True)
         yield
     finally:
-        with suppress(OSError):
-            slot.staging.rmdir()  # only when it is empty
+        for directory in (slot.parts, slot.staging):
+            with suppress(OSError):
+                directory.rmdir()  # only when it is empty
         lock.release()
 
 
@@ -234,7 +239,7 @@ def writable(slot: Slot) -> Generator[None]:
     except OSError as error:
         if error.errno in _DISK_FULL:
             # The mirror needs the parts and the whole at the same time.
-            copies = 2 if (slot.staging / "parts").exists() else 1
+            copies = 2 if slot.parts.exists() else 1
             shutil.rmtree(slot.staging, ignore_errors=True)
             raise disk_full(slot, copies * slot.model.size) from error
         raise DownloadError(

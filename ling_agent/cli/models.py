@@ -24,7 +24,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "models",
         help="list, download and verify model files",
         description="Model files: list, download (with SHA-256 check), find, verify.",
-        epilog="Exit code: 0 done, 1 not in the cache or interrupted, 2 error. "
+        epilog="Exit code: 0 done, 1 not in the cache, 2 error, 130 interrupted. "
         "LING_AGENT_CACHE says where the files are kept.",
     )
     parser.set_defaults(handler=list_models, json=False)
@@ -73,7 +73,7 @@ def list_models(args: argparse.Namespace) -> int:
 
 
 def pull(args: argparse.Namespace) -> int:
-    """Download what is missing, print the paths. Returns 0, or 1 when interrupted.
+    """Download what is missing, print the paths. Returns 0, or 130 when interrupted.
 
     Raises:
         LingAgentError: unknown alias, no source, wrong digest, full or unwritable disk.
@@ -88,7 +88,7 @@ def pull(args: argparse.Namespace) -> int:
             print(
                 f"interrupted; to go on run: ling-agent models pull {model.alias}", file=sys.stderr
             )
-            return 1
+            return 130
         seconds = round(time.monotonic() - began, 3)
         records.append({**_record(model, file), "seconds": seconds})
         if not args.json:

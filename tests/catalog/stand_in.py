@@ -49,7 +49,9 @@ class StandInHub:
         cut_after: For each download in turn, bytes after which the connection breaks.
         ranges: Whether Range requests are honoured.
         stall: When cleared, downloads stop in the middle until it is set again.
+        lfs: Whether it says what the file is; without, it is any web server that answers 200.
         downloads: Range headers of the GET requests for the bytes ("" for none).
+        asked: Path of every request.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -61,7 +63,9 @@ class StandInHub:
         self.ranges = True
         self.stall = threading.Event()
         self.stall.set()
+        self.lfs = True
         self.downloads: list[str] = []
+        self.asked: list[str] = []
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -88,9 +92,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
+        self.hub.asked.append(self.path)
         self._resolve()
 
     def do_GET(self) -> None:
+        self.hub.asked.append(self.path)
         if self.path.startswith("/cdn/"):
             self._bytes()
         else:
@@ -103,6 +109,12 @@ class _Handler(BaseHTTPRequestHandler):
             status = 404
         if status != 200:
             self._answer(status, {"X-Error-Code": "EntryNotFound"} if status == 404 else {})
+            return
+        if not self.hub.lfs:
+            page = b"<html>Log in to use this network.</html>"
+            self._answer(200, {"Content-Length": str(len(page))})
+            if self.command == "GET":
+                self.wfile.write(page)
             return
         self._answer(
             302,
@@ -142,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": "0"}.items():
+        for name, value in {"Content-Length": "0", **headers}.items():
             self.send_header(name, value)
         self.end_headers()
 

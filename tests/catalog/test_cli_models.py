@@ -93,14 +93,14 @@ def test_errors_are_left_to_main(tiny: ModelFile, hub: StandInHub) -> None:
         run("pull", "tiny", "--offline")
 
 
-def test_interrupted_pull_is_exit_1(
+def test_interrupted_pull_is_exit_130(
     tiny: ModelFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object, **__: object) -> Path:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(catalog, "pull", interrupted)
-    assert run("pull", "tiny") == 1
+    assert run("pull", "tiny") == 130
     assert "to go on run: ling-agent models pull tiny" in capsys.readouterr().err
 
 

