@@ -12,13 +12,22 @@ def require(module: str, *, extra: str, why: str) -> ModuleType:
     """Import an optional module.
 
     Raises:
-        ConfigurationError: It is not installed; the message names the extra.
+        ConfigurationError: It is not installed, and the message names the extra; or it is, and
+            cannot be loaded.
     """
+    distribution = module.partition(".")[0]
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        if error.name is not None and error.name.partition(".")[0] != module.partition(".")[0]:
+        if error.name is not None and error.name.partition(".")[0] != distribution:
             raise
         raise ConfigurationError(
-            f"{why} needs {module}, which is not installed: pip install 'ling-agent[{extra}]'"
+            f"{why} needs {distribution}, which is not installed: pip install 'ling-agent[{extra}]'"
         ) from None
+    except (OSError, RuntimeError) as error:
+        # A library of another machine, or one that it needs is gone.
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"{why} cannot load {distribution} ({reason}): build it again with "
+            f"pip install --force-reinstall --no-cache-dir 'ling-agent[{extra}]'"
+        ) from error

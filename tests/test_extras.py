@@ -28,3 +28,20 @@ def test_a_module_that_misses_something_itself_is_not_blamed(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with pytest.raises(ModuleNotFoundError, match="no_such_module_of_theirs"):
         require("broken_extra", extra="x", why="this")
+
+
+def test_a_submodule_is_not_what_is_installed() -> None:
+    with pytest.raises(ConfigurationError, match="this needs no_such_module_of_ours, which"):
+        require("no_such_module_of_ours.part", extra="x", why="this")
+
+
+def test_a_library_that_cannot_be_loaded_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_library.py").write_text(
+        "raise RuntimeError('libgomp.so.1:\\n not found')\n"
+    )
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    with pytest.raises(ConfigurationError, match=r"cannot load broken_library \(libgomp.so.1: not"):
+        require("broken_library", extra="x", why="this")

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Any, TypeAlias, cast
 
-from .. import Agent, Tool, catalog
+from .. import Agent, Tool, catalog, extras
 from ..backends import Backend
 from ..backends.registry import DEFAULT_BACKEND
 from ..errors import ConfigurationError
@@ -129,13 +129,16 @@ def fetch_model(agent: Agent) -> None:
     In the main thread: there Ctrl-C stops a download at once, and its progress is shown.
 
     Raises:
-        ConfigurationError: Neither an alias nor a model file.
+        ConfigurationError: Neither an alias nor a model file, or the engine is not installed.
         CatalogError: The file cannot be had.
     """
     backend = agent.backend
     name = backend.name if isinstance(backend, Backend) else backend or DEFAULT_BACKEND
     scheme, _, model = name.partition(":")
     if scheme == "llamacpp":
+        if model in catalog.CATALOG:
+            # First, so that nothing is downloaded that could not be run.
+            extras.require("llama_cpp", extra="llamacpp", why="the embedded backend")
         catalog.resolve(model, progress=catalog.terminal_progress())
 
 

@@ -123,6 +123,7 @@ class TestRun:
             assert threading.current_thread() is threading.main_thread()
             raise KeyboardInterrupt
 
+        monkeypatch.setattr("ling_agent.extras.require", lambda *_, **__: None)  # type: ignore[misc]
         monkeypatch.setattr("ling_agent.catalog.resolve", interrupted)
         for options in ([], ["--json"], ["--backend", "llamacpp:qwen2.5-coder-1.5b"]):
             assert main(["run", "x", *options]) == 130
@@ -141,6 +142,17 @@ class TestBadInput:
         monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
         assert main(["run", task]) == 2
         assert "task is empty" in capsys.readouterr().err
+
+    def test_without_the_engine_nothing_is_downloaded(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def resolve(*_: object, **__: object) -> None:
+            raise AssertionError("it could not be run")
+
+        monkeypatch.setattr("ling_agent.catalog.resolve", resolve)
+        monkeypatch.setitem(sys.modules, "llama_cpp", None)
+        assert main(["run", "x"]) == 2
+        assert "pip install 'ling-agent[llamacpp]'" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("source", "says"),
