@@ -15,7 +15,7 @@ from .prose import Prose
 from .repair import read_block
 from .scanner import JsonScanner
 from .session import MAX_RESCANS, Mode, Session
-from .tags import BACKTICK, FENCE, LEAD, TAG, is_partial
+from .tags import BACKTICK, FENCE, LEAD, TAG, is_partial, partial_at
 
 _MENTION = frozenset(").,;:*!?\u3002\uff0c\u3001")
 """Characters behind `<tool_call>` that show that the tag is only being talked about."""
@@ -23,7 +23,8 @@ _MENTION = frozenset(").,;:*!?\u3002\uff0c\u3001")
 _FENCE_OPEN = re.compile(r"```[\w+-]{0,16}\s*")
 _END = re.compile(
     r"(?P<close></tool_call\s{0,8}>)|(?P<open><tool_call\s{0,8}>)"
-    r"|(?P<stop><\|(?:im_end|role_end|endoftext)\|>)"
+    r"|(?P<stop><\|(?:im_end|role_end|endoftext|im_start)\|>"
+    r"|<role>(?:SYSTEM|HUMAN|ASSISTANT|OBSERVATION)</role>)"
 )
 _SWALLOWED_END = re.compile(r"([}\]])\s*+</tool_call\s{0,8}>(?=\s*+(?:<tool_call|<\|))")
 _SWALLOWED_END_FINAL = re.compile(r"([}\]])\s*+</tool_call\s{0,8}>(?=\s*+(?:<tool_call|<\||\Z))")
@@ -48,6 +49,7 @@ class Block:
         self._started = False
         self._deltas: list[str] = []
         self._arguments_shown = False
+        self._hidden = False  # nobody is shown the call of an unknown tool
         self._fenced = False
         self._gap: list[str] = []  # white space behind the object
         self.scanner: JsonScanner | None = None
@@ -103,6 +105,13 @@ class Block:
             session.pos = match.end()
             self.begin_markup(session, MarkupScanner(match["name"], "qwen"))
             return self
+        if kind == "bos":
+            session.pos = match.end()
+            return self
+        if kind == "think":
+            self._index = session.emitter.next_index()
+            text = "The <tool_call> block holds reasoning, not a JSON object. Send the call again."
+            return self._end(session, [Bad("invalid_json", text)], "")
         if kind in ("stop", "role", "turn"):
             return self._cut(session)
         return self._prose()
@@ -137,7 +146,7 @@ class Block:
         self._index = session.emitter.next_index()
         self._raw = []
         self._gap = []
-        self._started = self._arguments_shown = False
+        self._started = self._arguments_shown = self._hidden = False
         self._deltas = []
         self.scanner = JsonScanner()
         self._state = self._json
@@ -165,6 +174,8 @@ class Block:
 
     def _show(self, session: Session, scanner: JsonScanner) -> None:
         """Stream the name and the arguments as soon as both are certain enough to show."""
+        if self._hidden:
+            return
         if scanner.delta:
             self._deltas.append(scanner.delta)
         if not self._started:
@@ -173,6 +184,7 @@ class Block:
                 return
             known = session.book.normalised(name)
             if known is None:
+                self._hidden = True  # looked up once, not once for each chunk
                 return
             session.emitter.started(self._index, known)
             self._started = True
@@ -198,6 +210,7 @@ class Block:
         if match is None:
             return None
         session.distrusted = max(session.distrusted, session.position)
+        session.rescans += 1
         session.put_back(raw[match.end() :])
         return self._finish_text(session, raw[: match.end(1)], closed=True)
 
@@ -206,8 +219,7 @@ class Block:
         text, pos = session.text, session.pos
         match = _END.search(text, pos)
         if match is None:
-            at = text.rfind("<", pos)
-            keep = at if at >= 0 and is_partial(text, at) else len(text)
+            keep = partial_at(text, pos)
             self._raw.append(text[pos:keep])
             session.pos = keep
             return self._broken_cut(session) if session.final else None
@@ -217,8 +229,19 @@ class Block:
         if match.lastgroup == "stop":
             return self._cut(session)
         if match.lastgroup == "open":
+            thought = self._thought(session, raw)
+            if thought is not None:
+                return thought
             self._note("missing_end_tag")
         return self._finish_text(session, raw, closed=match.lastgroup == "close")
+
+    def _thought(self, session: Session, raw: str) -> Mode | None:
+        """The block that would come next stands in a `<think>` that opened in this one."""
+        at = raw.rfind("<think>")
+        if at < 0 or "</" in raw[at:]:
+            return None
+        session.put_back(raw[at:])
+        return self._finish_text(session, raw[:at], closed=False)
 
     def _broken_cut(self, session: Session) -> Mode:
         """The message ends in a broken block: a call only if its end tag had begun."""
@@ -267,7 +290,8 @@ class Block:
             session.pos = match.end()
         text, pos = session.text, session.pos
         char = text[pos : pos + 1]
-        if not session.final and (not char or text[pos:] == "\\"):
+        half = char == "\\" and pos + 1 == len(text)  # of a literal "\\n"
+        if not session.final and (not char or half):
             return None
         if char == "<":
             return self._after_tag(session, pos)
@@ -335,6 +359,9 @@ class Block:
             return [Bad("invalid_json", text, self._markup.name)]
         if self.scanner is not None and self.scanner.too_deep:
             return [Bad("too_deep", "The arguments are nested too deeply (512 levels at most).")]
+        if self.scanner is not None and self.scanner.repeated is not None:
+            text = f'The call has "{self.scanner.repeated}" twice: send it once.'
+            return [Bad("invalid_json", text)]
         return read_block(
             raw, session.book, closed=closed, repairs=self._repairs, strict=self._strict
         )

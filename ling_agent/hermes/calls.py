@@ -7,15 +7,15 @@ not fit the declared parameter and the new one does.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, cast
 
 from .scanner import ARGUMENT_KEYS
-from .schema import ToolBook, accepts, types_of
+from .schema import ToolBook, accepts, one_line
 from .types import FailureKind
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,15})?(?:[eE][+-]?\d{1,2})?")
@@ -45,7 +45,7 @@ Outcome = Good | Bad
 
 def cut_off(name: str | None, *, shorter: bool) -> Bad:
     """A call whose end never came; `shorter` says that the token limit cut it."""
-    what = f"The call of {name}" if name else "A call"
+    what = f"The call of {one_line(name)}" if name else "A call"
     how = "complete and shorter." if shorter else "complete."
     text = f"{what} was cut off before it ended and was not run. Send it again, {how}"
     return Bad("incomplete_tool_call", text, name)
@@ -76,12 +76,20 @@ def _read_object(value: object, book: ToolBook, repairs: list[str]) -> Outcome:
         return Bad("unknown_tool", book.unknown(name), name)
     if known != name:
         repairs.append("name_normalised")
+    if encodable(known) != known:
+        known = encodable(known)
+        repairs.append("lone_surrogate")
+    given = [key for key in ARGUMENT_KEYS if key in call]
+    if any(call[key] != call[given[0]] for key in given[1:]):
+        text = f"The call of {one_line(known)} has both {' and '.join(given)}: send one."
+        return Bad("arguments_not_object", text, known)
     arguments = _arguments(call, known, book, repairs)
     if arguments is None:
-        text = f'The call of {known} has no "arguments": a JSON object is expected.'
+        text = f'The call of {one_line(known)} has no "arguments": a JSON object is expected.'
         return Bad("arguments_not_object", text, known)
     if not isinstance(arguments, dict):
-        text = f'"arguments" of {known} must be a JSON object, got {json.dumps(arguments)[:60]}.'
+        got = json.dumps(arguments)[:60]
+        text = f'"arguments" of {one_line(known)} must be a JSON object, got {got}.'
         return Bad("arguments_not_object", text, known)
     return finish_call(known, cast("dict[str, Any]", arguments), book, repairs)
 
@@ -167,9 +175,13 @@ _NO = object()
 
 
 def _number_as_string(value: str) -> object:
-    if not _NUMBER.fullmatch(value.strip()):
+    text = value.strip()
+    if not _NUMBER.fullmatch(text):
         return _NO
-    return loads(value)
+    number = loads(text)
+    # A float that says another number than the text is a loss: 123456789012345678.5.
+    exact = isinstance(number, int) or Decimal(text) == Decimal(repr(number))
+    return number if exact else _NO
 
 
 def _boolean_as_string(value: str) -> object:
@@ -197,41 +209,6 @@ COERCIONS: Mapping[str, Callable[[str], object]] = {
 """Repair name -> conversion; tried in this order, and only for a value that does not fit."""
 
 
-def typed_value(text: str, schema: object, root: object, *, declared: bool) -> object:
-    """The value of an XML-dialect parameter, which carries no type of its own.
-
-    The schema decides: text stays text where only a string fits; otherwise the text is read as
-    JSON (or as a Python list or dict where an array or object is declared) when that fits. Without
-    any schema, text that is JSON is taken as JSON.
-    """
-    if types_of(schema) == ("string",):
-        return text
-    for read in (_as_json, _as_python):
-        value = read(text)
-        allowed = value is not _NO and (read is _as_json or declared)
-        if allowed and (schema is None or accepts(schema, value, root)):
-            return value
-    return text
-
-
-def _as_json(text: str) -> object:
-    try:
-        return loads(text)
-    except ValueError:
-        return _NO
-
-
-def _as_python(text: str) -> object:
-    if text[:1] not in ("[", "{", "(") and text not in ("True", "False", "None"):
-        return _NO
-    try:
-        value: object = ast.literal_eval(text)
-        json.dumps(value)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return _NO
-    return value
-
-
 def loads(text: str, *, strict: bool = True) -> Any:
     """`json.loads` that refuses NaN and Infinity and reports every problem as ValueError."""
     try:
@@ -251,8 +228,13 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
+def encodable(text: str) -> str:
+    """`text` with U+FFFD for lone surrogates, which nobody could encode as UTF-8 later."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
 def _without_surrogates(arguments: dict[str, Any], repairs: list[str]) -> dict[str, Any]:
-    """A lone surrogate cannot be encoded as UTF-8 by anyone later: U+FFFD takes its place."""
+    """The same for every string in the arguments."""
     text = json.dumps(arguments, ensure_ascii=False)
     if text.isascii() or not _SURROGATE.search(text):
         return arguments

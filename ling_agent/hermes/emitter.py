@@ -3,7 +3,8 @@
 White space: text is passed on as it is, except that white space next to something that was removed
 (a call, a reasoning block, a special token) is dropped where it would stand at the very start or
 the very end of the content. Reasoning is stripped at both ends; several blocks are joined by a line
-break. Held white space is the only thing that is held back here.
+break. Held white space is the only thing that is held back here. Where a removal would join two
+pieces of text into a special token, a space keeps them apart.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .calls import Good, Outcome
+from .calls import Good, Outcome, encodable
+from .tags import ends_in_control
 from .types import (
     ArgumentsDelta,
     CallFailed,
@@ -22,6 +24,8 @@ from .types import (
     ReasoningDelta,
     TextDelta,
 )
+
+_TAIL = 32
 
 
 def call_id(index: int) -> str:
@@ -41,8 +45,8 @@ class Emitter:
     """
 
     __slots__ = (
-        *("_held", "_removed", "_thought", "_thought_held", "blocks", "events", "has_calls"),
-        *("last", "reasoned", "visible"),
+        *("_held", "_removed", "_seam", "_tail", "_thought", "_thought_held", "blocks", "events"),
+        *("has_calls", "last", "reasoned", "visible"),
     )
 
     def __init__(self) -> None:
@@ -54,6 +58,8 @@ class Emitter:
         self.has_calls = False
         self._held: list[str] = []
         self._removed = False
+        self._tail = ""  # the end of the visible text, long enough for the start of any token
+        self._seam = False  # text was removed behind such a start
         self._thought = False  # the current reasoning block has shown something
         self._thought_held: list[str] = []
 
@@ -71,7 +77,11 @@ class Emitter:
         """Visible text."""
         if not text:
             return
+        if self._seam:
+            text = f" {text}"
+            self._seam = False
         self.last = text[-1]
+        self._tail = text[-_TAIL:] if len(text) >= _TAIL else (self._tail + text)[-_TAIL:]
         body = text.rstrip()
         if not body:
             self._held.append(text)
@@ -90,6 +100,7 @@ class Emitter:
         """Something that is not content stood here."""
         self._removed = True
         self.last = ""
+        self._seam = self._seam or ends_in_control(self._tail)
 
     def open_reasoning(self) -> None:
         self.removed()
@@ -121,7 +132,7 @@ class Emitter:
         return self.blocks - 1
 
     def started(self, index: int, name: str) -> None:
-        self.events.append(CallStarted(index, call_id(index), name))
+        self.events.append(CallStarted(index, call_id(index), encodable(name)))
 
     def arguments(self, index: int, text: str) -> None:
         self.events.append(ArgumentsDelta(index, text))
@@ -145,7 +156,8 @@ class Emitter:
     def failed(
         self, index: int, kind: FailureKind, raw: str, message: str, name: str | None = None
     ) -> None:
-        self.events.append(CallFailed(index, kind, raw, message, name))
+        name = None if name is None else encodable(name)
+        self.events.append(CallFailed(index, kind, raw, encodable(message), name))
 
     def finish(self) -> None:
         """The message has ended: white space that ends plain text belongs to it."""

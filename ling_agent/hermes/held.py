@@ -13,7 +13,7 @@ from typing import Literal
 
 from .calls import Good, Outcome, cut_off
 from .repair import read_block
-from .scanner import ARGUMENT_KEYS, JsonScanner
+from .scanner import ARGUMENT_KEYS, CALL_KEYS, JsonScanner
 from .session import Mode, Session
 from .tags import BACKTICK, FENCE, TAG, is_partial
 
@@ -21,7 +21,7 @@ MAX_HOLDS = 8
 
 _SPACE = re.compile(r"[\s\u200b\ufeff]*+")
 _FENCE = re.compile(r"```[\w+-]{0,16}")
-_OWN_KEYS = frozenset(("name", *ARGUMENT_KEYS))
+_OWN_KEYS = frozenset(CALL_KEYS)
 
 
 @dataclass(slots=True)
@@ -128,13 +128,13 @@ class Held:
         self._checked = len(scanner.keys)
         if scanner.name is not None and session.book.normalised(scanner.name) is None:
             return self._release(session)
+        if scanner.status == "broken" or scanner.repeated is not None:
+            return self._release(session)
         if scanner.status == "done":
             has_arguments = any(key in ARGUMENT_KEYS for key in scanner.keys)
             self._objects.append(_Object("".join(self._value), has_arguments))
             self._scanner = None
             return self
-        if scanner.status == "broken":
-            return self._release(session)
         return self._cut(session, scanner) if session.final else None
 
     def _cut(self, session: Session, scanner: JsonScanner) -> Mode | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from .calls import Bad, Good, Outcome, finish_call, typed_value
-from .schema import ToolBook, as_mapping
+from .calls import Bad, Good, Outcome, finish_call, loads
+from .repair import repaired
+from .schema import ToolBook, accepts, as_mapping, types_of
+from .tags import is_partial
 
 Dialect = Literal["qwen", "ling3"]
 Status = Literal["more", "done", "broken"]
@@ -17,7 +19,9 @@ Status = Literal["more", "done", "broken"]
 _BETWEEN = re.compile(
     r"<parameter=(?P<parameter>[^<>\n]{1,128})>"
     r"|(?P<key><arg_key>)|(?P<value><arg_value>)|(?P<done></function>)"
-    r"|(?P<close></tool_call\s{0,8}>)|(?P<stop><tool_call\s{0,8}>|<\|(?:im_end|role_end)\|>)"
+    r"|(?P<close></tool_call\s{0,8}>)"
+    r"|(?P<stop><tool_call\s{0,8}>|<think>|<\|(?:im_end|role_end|endoftext|im_start)\|>"
+    r"|<role>(?:SYSTEM|HUMAN|ASSISTANT|OBSERVATION)</role>)"
 )
 _PARTIAL = re.compile(r"<(?:/?[a-z_]{0,12}\s{0,8}|parameter=[^<>\n]{0,128}|\|[a-z_]{0,8}\|?)")
 _ENDS = {"parameter": "</parameter>", "key": "</arg_key>", "value": "</arg_value>"}
@@ -58,8 +62,8 @@ class MarkupScanner:
         match = _BETWEEN.match(text, at)
         if match is None:
             rest = text[at : at + 160]
-            growing = not final and at + len(rest) == len(text) and _PARTIAL.fullmatch(rest)
-            return at if growing else at + 1
+            growing = at + len(rest) == len(text) and _PARTIAL.fullmatch(rest)
+            return at if not final and (growing or is_partial(text, at)) else at + 1
         what = match.lastgroup or ""
         if what == "done":
             self.status = "done"
@@ -112,9 +116,33 @@ class MarkupScanner:
         arguments: dict[str, Any] = {}
         for key, value in self.pairs:
             schema = as_mapping(properties[key]) if key in properties else None
-            arguments[key] = typed_value(value, schema, root, declared=schema is not None)
+            arguments[key] = _typed(value, schema, root, declared=schema is not None)
         good: Good = finish_call(name, arguments, book, repairs)
         return good
+
+
+def _typed(text: str, schema: object, root: object, *, declared: bool) -> object:
+    """The value of a parameter, which carries no type of its own.
+
+    The schema decides: text stays text where only a string fits; otherwise the text is read as
+    JSON (or as Python or JavaScript writes it, where a type is declared) when that fits. Without
+    any schema, text that is JSON is taken as JSON.
+    """
+    if types_of(schema) == ("string",):
+        return text
+    found = _decoded(text, ladder=declared)
+    if found is None or not (schema is None or accepts(schema, found[0], root)):
+        return text
+    # Of a string that fits with its quotes, they are a part.
+    kept = isinstance(found[0], str) and declared and accepts(schema, text, root)
+    return text if kept else found[0]
+
+
+def _decoded(text: str, *, ladder: bool) -> tuple[Any, list[str]] | None:
+    try:
+        return loads(text), []
+    except ValueError:
+        return repaired(text, closed=False) if ladder else None
 
 
 def _suffix(text: str, pos: int, end_tag: str) -> int:

@@ -63,6 +63,7 @@ class Prose:
             return self._closed(session)
         if kind == "open":  # the first tag was a stray one
             session.pos = match.end()
+            session.emitter.removed()
             session.emitter.text("".join(self._raw))
             return self._block(match[0], ["doubled_tags"], strict=self._strict)
         if kind == "key" and not self._tagged:
@@ -71,7 +72,9 @@ class Prose:
                 block = self._block(self._opener, self._repairs, strict=self._strict)
                 block.begin_markup(session, MarkupScanner(name, "ling3"))
                 return block
-        return self._ended(session) if kind in ("stop", "role", "turn") else None
+        # What is no part of a call, and what must not get into the content, is read outside.
+        outside = ("stop", "role", "turn", "bos", "think")
+        return self._ended(session) if kind in outside else None
 
     def _closed(self, session: Session) -> Mode:
         """`<tool_call>name</tool_call>` is Ling 3's call without arguments; prose is an error."""

@@ -32,6 +32,7 @@ _TOKEN = re.compile(
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _CONTROL_NAMES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
+_LINE_BREAKS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _REGEX_ESCAPES = frozenset("dDwWsS.()[]*+?|$^-")
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
@@ -70,10 +71,10 @@ def read_block(
         return read_value(loads(text), book, repairs)
     except ValueError as error:
         problem = error
-    if not strict and len(text) <= MAX_LADDER_CHARS:
-        repaired = _repaired(text, closed)
-        if repaired is not None:
-            return read_value(repaired[0], book, [*repairs, *repaired[1]])
+    if not strict:
+        better = repaired(text, closed=closed)
+        if better is not None:
+            return read_value(better[0], book, [*repairs, *better[1]])
         found = _unescaped_quotes(text, book, repairs)
         if found is not None:
             return [found]
@@ -84,14 +85,18 @@ def describe(problem: ValueError) -> str:
     """One line with the position and what was expected, for the model."""
     if isinstance(problem, json.JSONDecodeError):
         near = problem.doc[max(0, problem.pos - 12) : problem.pos + 12]
+        shown = json.dumps(near, ensure_ascii=False).translate(_LINE_BREAKS)
         return (
             f"The JSON of the call is invalid at line {problem.lineno} column {problem.colno}: "
-            f"{problem.msg}, near {json.dumps(near, ensure_ascii=False)}. Send the call again."
+            f"{problem.msg}, near {shown}. Send the call again."
         )
     return f"The JSON of the call is invalid: {problem}. Send the call again."
 
 
-def _repaired(text: str, closed: bool) -> tuple[Any, list[str]] | None:
+def repaired(text: str, *, closed: bool) -> tuple[Any, list[str]] | None:
+    """The value that the ladder makes of `text` and the steps it took; None where it cannot."""
+    if len(text) > MAX_LADDER_CHARS:
+        return None
     tokens = _tokenised(text)
     if tokens is None:
         return None

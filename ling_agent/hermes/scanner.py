@@ -17,8 +17,13 @@ Status = Literal["more", "done", "broken"]
 MAX_DEPTH = 512
 """Deeper nesting is refused: the standard JSON decoder would run out of stack."""
 
+_MAX_KEY = 64
+
 ARGUMENT_KEYS = ("arguments", "parameters", "args")
 """Keys that hold a call's arguments; the first is the format's own, the others are aliases."""
+
+CALL_KEYS = ("name", *ARGUMENT_KEYS)
+"""The keys that make a call."""
 
 _STRING_RUN = {
     '"': re.compile(r'(?:[^"\\]+|\\.)*+', re.DOTALL),
@@ -38,13 +43,15 @@ class JsonScanner:
         in_string: Whether the scanner stands inside a string.
         name: The call's name as soon as its string has ended.
         keys: The call's own keys so far.
+        repeated: A key of `CALL_KEYS` that one call has twice: nobody can say which one is meant.
         delta: What the last `scan` saw of the arguments object.
         arguments_done: Whether the arguments object has ended.
     """
 
     __slots__ = (
         *("_args_depth", "_capture", "_escaped", "_in_key", "_key", "_prev", "_quote", "_stack"),
-        *("arguments_done", "call_depth", "delta", "keys", "name", "status", "too_deep"),
+        *("_first_key", "arguments_done", "call_depth", "delta", "keys", "name", "repeated"),
+        *("status", "too_deep"),
     )
 
     def __init__(self) -> None:
@@ -61,6 +68,8 @@ class JsonScanner:
         self.too_deep = False
         self.name: str | None = None
         self.keys: list[str] = []
+        self.repeated: str | None = None
+        self._first_key = 0  # index in `keys` of the first one of the current call
         self.delta = ""
         self.arguments_done = False
 
@@ -142,6 +151,8 @@ class JsonScanner:
                 self.name = value
             return
         self._key = value
+        if value in CALL_KEYS and self.repeated is None and value in self.keys[self._first_key :]:
+            self.repeated = value
         self.keys.append(value)
 
     def _outside(self, text: str, pos: int) -> int:
@@ -190,7 +201,8 @@ class JsonScanner:
             self._in_key = self._at_own_level()
             self._key = text[pos:end] if self._in_key else self._key
         elif self._prev == "w" and self._in_key:  # an unquoted key that a chunk border has cut
-            self._key = (self._key or "") + text[pos:end]
+            # No key of ours is this long: without the cut, pieces would add up to quadratic cost.
+            self._key = ((self._key or "") + text[pos:end])[:_MAX_KEY]
         else:
             self._in_key = False
         self._prev = "w"
@@ -214,3 +226,4 @@ class JsonScanner:
             self.status = "done"
         elif len(self._stack) < self.call_depth:
             self._key = None
+            self._first_key = len(self.keys)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 Schema = Mapping[str, Any]
+_Rule = Callable[[object, object], bool]
 
 _NAME_PREFIX = re.compile(r"^(?:functions?|tools?)[.:/]")
 _MAX_SCHEMA_DEPTH = 32
@@ -21,6 +23,11 @@ def as_mapping(value: object) -> Mapping[str, Any]:
 def as_list(value: object) -> Sequence[Any]:
     """`value` when it is a list or tuple, else an empty list."""
     return cast("Sequence[Any]", value) if isinstance(value, list | tuple) else []
+
+
+def one_line(text: str, limit: int = 128) -> str:
+    """`text` without line breaks, at most `limit` characters: fit for a message of one line."""
+    return " ".join(text[:limit].split())
 
 
 class ToolBook:
@@ -76,12 +83,13 @@ class ToolBook:
     def unknown(self, name: str) -> str:
         """One line for the model: the name, the nearest declared names and the whole list."""
         names = sorted(self._parameters)
+        name = one_line(name)
         if not names:
             return f'Unknown tool "{name}": no tools are available, answer in plain text.'
         shown = ", ".join(names[:32]) + (f", … ({len(names)} in all)" if len(names) > 32 else "")
-        near = difflib.get_close_matches(name[:128], names, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        return f'Unknown tool "{name[:128]}".{hint} Available tools: {shown}.'
+        return f'Unknown tool "{name}".{hint} Available tools: {shown}.'
 
 
 def _folded(name: str) -> str:
@@ -91,9 +99,9 @@ def _folded(name: str) -> str:
 def accepts(schema: object, value: object, root: object = None, depth: int = 0) -> bool:
     """Whether `value` fits `schema`, as far as the common keywords say.
 
-    Knows type, enum, const, properties, required, additionalProperties, items, anyOf, oneOf, allOf
-    and `$ref` into the same document; anything else is taken to fit. It only guards repairs: the
-    real validation of arguments is not the parser's.
+    Knows type, enum, const, bounds and lengths, properties, required, additionalProperties, items,
+    prefixItems, anyOf, oneOf, allOf and `$ref` into the same document; anything else is taken to
+    fit. It only guards repairs: the real validation of arguments is not the parser's.
     """
     if schema is False:
         return False
@@ -110,9 +118,33 @@ def accepts(schema: object, value: object, root: object = None, depth: int = 0) 
     kinds = types_of(spec)
     if kinds and not any(_is_type(kind, value) for kind in kinds):
         return False
-    return _accepts_alternatives(spec, value, root, depth) and _accepts_parts(
-        spec, value, root, depth
+    return (
+        all(rule(value, spec[word]) for word, rule in _BOUNDS.items() if word in spec)
+        and _accepts_alternatives(spec, value, root, depth)
+        and _accepts_parts(spec, value, root, depth)
     )
+
+
+def _bound(kinds: type | tuple[type, ...], holds: Callable[[Any, Any], bool]) -> _Rule:
+    """A rule that binds values of some types only, as JSON Schema's bounds do."""
+
+    def rule(value: object, bound: object) -> bool:
+        bound_applies = isinstance(value, kinds) and not isinstance(value, bool)
+        return not (bound_applies and isinstance(bound, int | float)) or holds(value, bound)
+
+    return rule
+
+
+_BOUNDS: Mapping[str, _Rule] = {
+    "minimum": _bound((int, float), operator.ge),
+    "maximum": _bound((int, float), operator.le),
+    "exclusiveMinimum": _bound((int, float), operator.gt),
+    "exclusiveMaximum": _bound((int, float), operator.lt),
+    "minLength": _bound(str, lambda value, bound: len(value) >= bound),
+    "maxLength": _bound(str, lambda value, bound: len(value) <= bound),
+    "minItems": _bound(list, lambda value, bound: len(value) >= bound),
+    "maxItems": _bound(list, lambda value, bound: len(value) <= bound),
+}
 
 
 def _accepts_alternatives(spec: Schema, value: object, root: object, depth: int) -> bool:
@@ -125,18 +157,21 @@ def _accepts_alternatives(spec: Schema, value: object, root: object, depth: int)
 
 def _accepts_parts(spec: Schema, value: object, root: object, depth: int) -> bool:
     if isinstance(value, list):
-        items = spec.get("items")
-        return all(accepts(items, one, root, depth + 1) for one in cast("list[Any]", value))
+        members = cast("list[Any]", value)
+        first = as_list(spec.get("prefixItems"))
+        schemas = [*first[: len(members)], *[spec.get("items")] * (len(members) - len(first))]
+        pairs = zip(schemas, members, strict=True)
+        return all(accepts(one, member, root, depth + 1) for one, member in pairs)
     if not isinstance(value, dict):
         return True
-    members = cast("dict[str, Any]", value)
+    fields = cast("dict[str, Any]", value)
     declared = as_mapping(spec.get("properties"))
-    if any(name not in members for name in as_list(spec.get("required"))):
+    if any(name not in fields for name in as_list(spec.get("required"))):
         return False
     extra = spec.get("additionalProperties", True)
     return all(
         accepts(declared.get(name, extra), member, root, depth + 1)
-        for name, member in members.items()
+        for name, member in fields.items()
     )
 
 

@@ -21,7 +21,7 @@ class Session:
         final: No more input will come.
         length: The message was cut by the token limit.
         fenced: A code fence that opened around a call was dropped; its end is to be dropped too.
-        rescans: How often text was put back.
+        rescans: How often a string that was never closed was given back.
         holds: How often a possible bare call was given back as text.
         released: Makes the mode that reads such text.
         distrusted: Absolute position up to which blocks get no repairs: the text was once taken for
@@ -77,7 +77,11 @@ class Session:
 
     def put_back(self, text: str) -> None:
         """Let `text`, which was consumed directly before `pos`, be read again."""
-        self.rescans += 1
+        start = self.pos - len(text)
+        # A block that took its chunks on the hot path has them, but `self.text` does not.
+        if start >= 0 and self.text.startswith(text, start):
+            self.pos = start
+            return
         rest = self.text[self.pos :]
         self._base += self.pos - len(text)
         self.text = text + rest

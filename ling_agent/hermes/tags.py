@@ -32,11 +32,12 @@ TAG = re.compile(
 )
 """One complete tag; `Match.lastgroup` names its kind (the outer group closes last)."""
 
+_WHO = ("SYSTEM", "HUMAN", "ASSISTANT", "OBSERVATION")
 _LITERALS = (
     *("<tool_call>", "</tool_call>", "<think>", "</think>", "<tool_response>", "</tool_response>"),
     *("<tools>", "</tools>", "<function=", "</function>", "</parameter>"),
     *("<arg_key>", "</arg_key>", "</arg_value>"),
-    *(f"<role>{who}</role>" for who in ("SYSTEM", "HUMAN", "ASSISTANT", "OBSERVATION")),
+    *(f"<role>{who}</role>" for who in _WHO),
     *SPECIAL_TOKENS,
 )
 _PREFIXES = frozenset(tag[:n] for tag in _LITERALS for n in range(1, len(tag)))
@@ -49,6 +50,36 @@ def is_partial(text: str, pos: int) -> bool:
         return False
     tail = text[pos:]
     return tail in _PREFIXES or _OPEN_ENDED.fullmatch(tail) is not None
+
+
+def partial_at(text: str, pos: int) -> int:
+    """Where behind `pos` a tag starts that `text` cuts off; the end of `text` when none does."""
+    last = text.rfind("<", pos)
+    earlier = text.rfind("<", pos, max(last, pos))  # a role tag holds a second "<"
+    for at in (earlier, last):
+        if at >= 0 and is_partial(text, at):
+            return at
+    return len(text)
+
+
+_CONTROL_PREFIXES = frozenset(
+    word[:n]
+    for word in (*SPECIAL_TOKENS, *(f"<role>{who}</role>" for who in _WHO))
+    for n in range(1, len(word))
+)
+
+
+_LONGEST_CONTROL = max(len(word) for word in _CONTROL_PREFIXES)
+
+
+def ends_in_control(text: str) -> bool:
+    """Whether `text` ends in the beginning of a special token or of a role tag."""
+    at = text.rfind("<", max(0, len(text) - _LONGEST_CONTROL))
+    while at >= 0:
+        if text[at:] in _CONTROL_PREFIXES:
+            return True
+        at = text.rfind("<", max(0, len(text) - _LONGEST_CONTROL), at)
+    return False
 
 
 _TORN = re.compile(r"<\|[a-z]|<role>[A-Z]")

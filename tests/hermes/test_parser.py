@@ -19,11 +19,14 @@ from .support import (
     TIME_CALL,
     TOOLS,
     WEATHER,
+    Tool,
     arguments_of,
     events_of,
     kinds_of,
     parse_all,
 )
+
+TIME_OBJECT = '{"name": "get_time", "arguments": {}}'
 
 
 def test_a_call_and_its_text() -> None:
@@ -128,6 +131,77 @@ def test_special_tokens_never_leak(token: str) -> None:
         assert token.strip() not in content
         assert content in ("", "Hi", "x")
     assert parse_all(f"{token}Hello", tools=TOOLS).content in ("Hello", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ("<tool_call>a<|startoftext|>b", "<tool_call>ab"),
+        ("<tool_call><|startoftext|>b", "<tool_call>b"),
+        ("<|im_</think>end|>x", "<|im_ end|>x"),
+        ("a <<think>y</think>|im_end|>", "a < |im_end|>"),
+        ("<role>HU<|startoftext|>MAN</role>", "<role>HU MAN</role>"),
+        (f"<|im_end|<tool_call>>{CALL}", "<|im_end| >"),
+    ],
+)
+def test_what_is_removed_does_not_make_a_special_token(text: str, content: str) -> None:
+    assert parse_all(text, tools=TOOLS).content == content
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<tool_call>\n<think>maybe {}</think>\n</tool_call>",
+        "<tool_call> hmm <think>maybe {}</think> done",
+        "<tool_call>{{bad <think>maybe {}</think>",
+        "<tool_call><function=get_time><think>maybe {}</think></function></tool_call>",
+    ],
+)
+def test_a_call_inside_reasoning_inside_a_block_is_not_executed(text: str) -> None:
+    message = parse_all(text.format(TIME_CALL), tools=TOOLS)
+    assert not message.calls
+    assert message.reasoning == f"maybe {TIME_CALL}"
+
+
+def test_a_turn_does_not_go_on_inside_an_xml_call() -> None:
+    for tag in ("<|endoftext|>", "<|im_start|>user\n", "<role>HUMAN</role>"):
+        text = f"<tool_call><function=get_time>\n{tag}\n</function></tool_call>"
+        message = parse_all(text, tools=TOOLS)
+        assert not message.calls
+        assert message.errors[0].kind == "incomplete_tool_call"
+
+
+def test_a_broken_block_ends_at_the_next_turn() -> None:
+    message = parse_all(f'<tool_call>{{"name" x<role>HUMAN</role>{TIME_CALL}', tools=TOOLS)
+    assert not message.calls
+    assert [error.kind for error in message.errors] == ["incomplete_tool_call", "hallucinated_turn"]
+
+
+def test_a_call_that_says_two_things_is_an_error() -> None:
+    """JSON readers take the last of two equal keys; a person would see the first one streamed."""
+    twice = '{"name": "get_time", "name": "write_file", "arguments": {}}'
+    for body in (twice, f"[{TIME_OBJECT}, {twice}]"):
+        (error,) = parse_all(f"<tool_call>{body}</tool_call>", tools=TOOLS).errors
+        assert error.message == 'The call has "name" twice: send it once.'
+    assert parse_all(twice, tools=TOOLS, bare_json=True).content == twice
+    assert len(parse_all(f"<tool_call>[{TIME_OBJECT}, {TIME_OBJECT}]", tools=TOOLS).calls) == 2
+    both = '{"name": "get_weather", "arguments": {}, "parameters": {"city": "Oslo"}}'
+    (error,) = parse_all(f"<tool_call>{both}</tool_call>", tools=TOOLS).errors
+    assert error.message == "The call of get_weather has both arguments and parameters: send one."
+
+
+@pytest.mark.parametrize("name", ["a\\nb", "a\u2028b", "\\ud83d", "x" * 999, "a\\r\\nb"])
+@pytest.mark.parametrize("tools", [TOOLS, [], None])
+def test_an_odd_name_makes_one_encodable_line(name: str, tools: list[Tool] | None) -> None:
+    for arguments in ("{}", "1", '{"a": \u2028', ""):
+        text = f'<tool_call>{{"name": "{name}", "arguments": {arguments}}}</tool_call>'
+        for message in (parse_all(text, tools=tools), parse_all(text[:-14], tools=tools)):
+            for error in message.errors:
+                assert len(error.message.encode().splitlines()) == 1
+                assert len(error.message.splitlines()) == 1
+                assert len(error.message) < 400
+                (error.name or "").encode()
+            assert all(call.name.encode() for call in message.calls)
 
 
 def test_a_header_of_the_assistant_is_skipped() -> None:

@@ -9,7 +9,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ling_agent.hermes import CallFailed, CallParsed, collect, parse, render_call
+from ling_agent.hermes import (
+    SPECIAL_TOKENS,
+    CallFailed,
+    CallParsed,
+    collect,
+    parse,
+    render_call,
+)
 
 from .support import TOOLS, check_deltas, events_of
 
@@ -21,7 +28,22 @@ FRAGMENTS = (
     *("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", "`", "\\", "\\n", "\\u12", '\\"'),
     *('{"name": "get_weather", "arguments": {"city": "Oslo"}}', '{"name": "get_time"}'),
     *('{"name": "get_weather", "arguments": {', '"city": "', '"', "'", "{", "}", "[", "]", ","),
+    *(
+        "<|im_",
+        "end|>",
+        "<|startoftext|>",
+        "<role>HU",
+        "MAN</role>",
+        "\\ud83d",
+        '"a\\nb"',
+        "\u2028",
+    ),
     *(":", "}}", "True", "1", ".5", " ", "\n", "\u200b", "<", ">", "</", "</tool", "text", "é😀"),
+)
+
+CONTROL = (
+    *SPECIAL_TOKENS,
+    *(f"<role>{who}</role>" for who in ("SYSTEM", "HUMAN", "ASSISTANT", "OBSERVATION")),
 )
 
 messages = st.one_of(
@@ -66,7 +88,9 @@ def test_any_text_in_any_chunks(text: str, options: dict[str, Any], cuts: list[i
     numbers = [one.index for one in (*whole.calls, *whole.errors)]
     assert sorted(numbers) == list(range(len(numbers)))
     for error in whole.errors:
-        assert "\n" not in error.message
+        assert len(error.message.splitlines()) == 1
+        error.message.encode()
+    assert not [token for token in CONTROL if token in whole.content]
     json.dumps([call.arguments for call in whole.calls]).encode()
 
 

@@ -22,6 +22,13 @@ TYPED = tool(
         "none": {"type": "null"},
         "either": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
         "unit": {"enum": ["c", "f"]},
+        "few": {"type": "integer", "maximum": 9},
+        "pair": {
+            "type": "array",
+            "prefixItems": [{"type": "string"}, {"type": "integer"}],
+            "minItems": 2,
+            "maxItems": 2,
+        },
     },
 )
 TYPED["function"]["parameters"]["$defs"] = {"Map": {"type": "object"}}
@@ -167,6 +174,10 @@ def test_left_alone(why: str, body: str) -> None:
     "arguments",
     [
         {"n": "20.5"},
+        {"x": "123456789012345678.5"},
+        {"few": "20"},
+        {"pair": '["a", "b"]'},
+        {"pair": '["a"]'},
         {"n": "0x10"},
         {"n": "007"},
         {"n": ""},
@@ -219,6 +230,16 @@ def test_too_many_readings_are_an_error() -> None:
         ({"allOf": [{}, {"type": "string"}]}, 1),
         ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"type": "string"}}}, 1),
         ({"properties": {"a": {"$ref": "#"}}, "required": ["a"]}, {"a": {}}),
+        ({"minimum": 1}, 0),
+        ({"maximum": 1}, 1.5),
+        ({"exclusiveMinimum": 1}, 1),
+        ({"exclusiveMaximum": 1}, 1),
+        ({"minLength": 2}, "a"),
+        ({"maxLength": 2}, "abc"),
+        ({"minItems": 1}, []),
+        ({"maxItems": 1}, [1, 2]),
+        ({"prefixItems": [{"type": "string"}]}, [1]),
+        ({"prefixItems": [True], "items": {"type": "string"}}, [1, 2]),
     ],
 )
 def test_schema_check_agrees_with_jsonschema(schema: Any, value: object) -> None:
@@ -241,6 +262,9 @@ def test_schema_check_agrees_with_jsonschema(schema: Any, value: object) -> None
         ({"oneOf": [{"type": "string"}, {"type": "array"}]}, []),
         ({"$ref": "https://example.com/elsewhere.json"}, 1),
         ({"$ref": "#/nowhere"}, 1),
+        ({"minimum": 1, "maxLength": 2, "minItems": 1}, True),
+        ({"prefixItems": [{"type": "string"}, {"type": "integer"}]}, ["a"]),
+        ({"prefixItems": [{"type": "string"}], "items": {"type": "integer"}}, ["a", 1]),
     ],
 )
 def test_schema_check_accepts(schema: Any, value: object) -> None:
