@@ -59,6 +59,6 @@ def test_many_calls_in_one_piece_cost_no_more_than_linear_time() -> None:
 
 def test_the_call_of_an_unknown_tool_costs_what_any_other_does() -> None:
     """Its name is looked up once, however many tools and chunks there are."""
-    tools = [tool(f"tool_{number}", {}) for number in range(200)]
+    tools = [tool(f"tool_{number}", {}) for number in range(500)]
     chunks = [*('<tool_call>{"name": "nope", "arguments": {"a": ["'), *["1, "] * 20_000]
     assert seconds(chunks, tools=tools) < 1.0
