@@ -21,10 +21,11 @@ from .loop import Run
 from .memory import Memory, Trajectory
 from .memory.trajectory import unanswered
 from .messages import SystemMessage, UserMessage
-from .observe import RunSetup, leave_calls
+from .observe import leave_calls
 from .planning import HINTS, Planning, hint
 from .profiles import Profile
 from .results import RunResult
+from .setup import RunSetup
 from .stream import RunStream, running
 from .tools import RunContext, Tool, Toolset
 

@@ -16,28 +16,26 @@ extends the one before it. A limit sets the status and ends the machine; nothing
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 
 from . import hermes, planning
 from .approvals import Approval
-from .backends.base import ModelInfo, ModelRequest
+from .asking import Asker
 from .cancellation import cancelled_by
 from .errors import BackendError, HermesError, LingAgentError
-from .events import Correction, Event, PlanMade, PlanUpdated, StepFinished, StepStarted
-from .limits import Sampling
+from .events import Correction, Event, PlanMade, PlanUpdated, StepFinished
 from .memory.trajectory import Trajectory, unanswered
 from .messages import AssistantMessage, ToolMessage, UserMessage
-from .observe import Observer, RunSetup
+from .observe import Observer
 from .results import Plan, PlanStep, RunResult, RunStatus, Step, Usage
-from .tools.cutting import estimate_tokens
-from .turn import FirstCall, Turn, TurnReader
+from .setup import RunSetup
+from .turn import Turn
 
 _MAX_REVISIONS = 3
 _EMPTY = "Your answer was empty. Call a tool, or answer the user."
@@ -76,20 +74,14 @@ class Run:
         self.trajectory = trajectory
         self.run_id = run_id
         self._emit = emit
-        self._requests: dict[int, Usage] = {}
-        self._step = trajectory.last_step
-        self._usage = Usage()
         self._plan = _last_plan(trajectory)
         self._status: RunStatus | None = None
         self._output: str | None = None
         self._error: LingAgentError | None = None
         self._corrections = 0
         self._answer_now = False
-        self._bare_json = True
-        self._steps_taken = 0
         self._deadline = math.inf
-        self._reader: TurnReader | None = None
-        self._info: ModelInfo | None = None
+        self._asker = Asker(setup, trajectory, run_id, emit, self._adopt_plan)
         self._observer = Observer(setup, trajectory, run_id, emit, approvals or {})
 
     async def execute(self) -> RunResult:
@@ -114,8 +106,7 @@ class Run:
     async def _machine(self) -> None:
         if self._stopped():
             return
-        self._info = await self._setup.backend.describe()
-        self._bare_json = self._info.profile.bare_json
+        await self._asker.describe()
         handlers = {
             Phase.PLAN: self._make_plan,
             Phase.CALL: self._call,
@@ -136,11 +127,13 @@ class Run:
 
     def _first_phase(self) -> Phase:
         if unanswered(self.trajectory):
-            self._requests[self._step] = Usage()  # an earlier run paid for it
+            self._asker.by_step[self._asker.step] = Usage()  # an earlier run paid for it
             return Phase.OBSERVE
         if isinstance(self.trajectory.messages()[-1], AssistantMessage):
             self._note(_CUT)  # a resumed run: the answer was the last thing that happened
-        if self._setup.planning == "explicit" and self._plan is None:
+        if self._setup.planning == "explicit" and (
+            self._plan is None or self._was_noted(planning.REVISE)
+        ):
             return Phase.PLAN
         return Phase.CALL
 
@@ -148,12 +141,10 @@ class Run:
 
     async def _make_plan(self) -> Phase:
         before = self._plan
-        if before is not None:
+        if before is not None and not self._was_noted(planning.REVISE):
             self._note(planning.REVISE)
-        turn = await self._turn(prefill=f"{planning.PREFILL}\n1.")
-        if turn is None:
-            return Phase.DONE
-        if turn.message.calls or turn.failures:
+        turn = await self._asker.ask(prefill=f"{planning.PREFILL}\n1.")
+        if isinstance(turn, RunStatus) or turn.message.calls or turn.failures:
             # It acts at once: that is no plan, but the call is worth more than the form.
             return await self._take(turn)
         self._append_turn(turn)
@@ -172,7 +163,7 @@ class Run:
         self._plan = plan
         self.trajectory.append(
             "plan",
-            step=self._step,
+            step=self._asker.step,
             text=plan.text,
             steps=[step.text for step in plan.steps],
             revision=plan.revision,
@@ -184,38 +175,16 @@ class Run:
     async def _call(self) -> Phase:
         first = not any(entry.kind == "assistant" for entry in self.trajectory.newest_task())
         if self._setup.planning == "inline" and first and self._setup.backend.renders_prompts:
-            turn = await self._planned_turn()
+            turn = await self._asker.ask_with_plan(self._plan)
         else:
-            turn = await self._turn(tool_choice="none" if self._answer_now else "auto")
-        if turn is None:
-            return Phase.DONE
+            turn = await self._asker.ask(tool_choice="none" if self._answer_now else "auto")
         return await self._take(turn)
 
-    async def _planned_turn(self) -> Turn | None:
-        """One message in two requests: its plan, then the call that the plan names.
-
-        The second request repeats the first one's text, so the prompt cache holds all of it.
-        """
-        plan = await self._turn(prefill=planning.INLINE_PREFILL, stop_when=planning.line_ends)
-        if plan is None:
-            return None
-        self._append_usage(plan.usage)
-        tools = self._setup.tools.schemas
-        text = planning.begin_call((plan.message.raw or "").rstrip(), tools)
-        complete = FirstCall(text, tools, bare_json=self._bare_json)
-        turn = await self._turn(prefill=text, stop_when=complete, continues=True)
-        if turn is None or not turn.message.calls:
-            return turn
-        message = dataclasses.replace(
-            turn.message,
-            calls=turn.message.calls[:1],
-            raw=planning.close_call(turn.message.raw or ""),
-        )
-        # What the model began behind the call is cut off with it.
-        return dataclasses.replace(turn, message=message, failures={})
-
-    async def _take(self, turn: Turn) -> Phase:
+    async def _take(self, turn: Turn | RunStatus) -> Phase:
         """Decide what a message means: calls, a mistake, only a plan, or the answer."""
+        if isinstance(turn, RunStatus):
+            self._end(turn)
+            return Phase.DONE
         self._append_turn(turn)
         if turn.message.calls or turn.failures:
             return Phase.OBSERVE
@@ -252,7 +221,7 @@ class Run:
     # -- OBSERVE ------------------------------------------------------------------------------
 
     async def _observe(self) -> Phase:
-        outcome = await self._observer.observe(self._step, self._total())
+        outcome = await self._observer.observe(self._asker.step, self._total())
         await self._finish_step()
         if outcome.status is not None:
             self._end(outcome.status)
@@ -274,106 +243,36 @@ class Run:
             return Phase.CALL
         failed = any(observation.is_error for observation in observations)
         if not failed:
-            self._plan = planning.advance(self._plan)
-            await self._emit(PlanUpdated(self._plan))
+            await self._advance_plan(self._plan)
         elif self._setup.planning == "explicit" and self._plan.revision < _MAX_REVISIONS:
             return Phase.PLAN
         return Phase.CALL
 
-    # -- one model request --------------------------------------------------------------------
+    async def _advance_plan(self, plan: Plan) -> None:
+        self._plan = planning.advance(plan)
+        await self._emit(PlanUpdated(self._plan))
+        told = self._answer_now or not self._setup.backend.renders_prompts
+        if not told and self._plan != plan and planning.is_done(self._plan):
+            self._note(planning.PLAN_DONE)
 
-    async def _turn(
-        self,
-        *,
-        prefill: str = "",
-        stop_when: Callable[[str], bool] | None = None,
-        tool_choice: Literal["auto", "none"] = "auto",
-        continues: bool = False,
-    ) -> Turn | None:
-        """Ask the model once; None when a limit forbids it (the status is then set).
-
-        Args:
-            prefill: With what the answer begins, on backends that can.
-            stop_when: Ends the answer early, on backends that can.
-            tool_choice: ``none`` wants words.
-            continues: The request goes on with the message of the step that has begun.
-        """
-        sampling = await self._affordable(new_step=not continues)
-        if sampling is None:
-            return None
-        renders = self._setup.backend.renders_prompts
-        if not continues:
-            self._step += 1
-            self._steps_taken += 1
-            await self._emit(StepStarted(self._step))
-        request = ModelRequest(
-            messages=tuple(self.trajectory.messages()),
-            tools=tuple(self._setup.tools.schemas),
-            sampling=sampling,
-            prefill=prefill if renders else "",
-            stop_when=stop_when if renders else None,
-            tool_choice=tool_choice,
-            conversation=self.run_id,
-        )
-        self._reader = TurnReader(
-            request,
-            step=self._step,
-            bare_json=self._bare_json,
-            keep_raw=renders,
-            emit=self._emit,
-            on_plan=_known_plan if continues else self._adopt_plan,
-        )
-        turn = await self._reader.read(self._setup.backend)
-        self._usage += turn.usage
-        self._requests[self._step] = self._requests.get(self._step, Usage()) + turn.usage
-        return turn
-
-    async def _affordable(self, *, new_step: bool) -> Sampling | None:
-        """The sampling settings, cut to what the limits leave; None when nothing is left."""
-        limits, sampling = self._setup.limits, self._setup.sampling
-        if new_step and self._steps_taken >= limits.max_steps:
-            self._end(RunStatus.max_steps)
-            return None
-        if limits.max_total_tokens is None:
-            return sampling
-        prompt = await self._count_prompt()
-        left = limits.max_total_tokens - self._usage.total_tokens - prompt
-        if left < 1:
-            self._end(RunStatus.max_tokens)
-            return None
-        return dataclasses.replace(sampling, max_tokens=min(sampling.max_tokens, left))
-
-    async def _count_prompt(self) -> int:
-        """Tokens of the next prompt: those of the newest request and of what came after it."""
-        known, new = self.trajectory.tokens, self.trajectory.since_usage()
-        texts = [entry.text for entry in new if entry.message is not None]
-        if not known:
-            texts.append(json.dumps(self._setup.tools.schemas, ensure_ascii=False))
-        text = "\n".join(texts)
-        count = await self._setup.backend.count_tokens(text)
-        return known + (estimate_tokens(text) if count is None else count)
+    # -- the log ------------------------------------------------------------------------------
 
     def _append_turn(self, turn: Turn) -> None:
         failures = [dataclasses.asdict(failure) for failure in turn.failures.values()]
         data: dict[str, Any] = {"failures": failures} if failures else {}
-        self.trajectory.append("assistant", turn.message, step=self._step, **data)
-        self._append_usage(turn.usage)
-        self._reader = None
-
-    def _append_usage(self, usage: Usage) -> None:
-        self.trajectory.append(
-            "usage",
-            step=self._step,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cached_tokens=usage.cached_tokens,
-        )
+        self.trajectory.append("assistant", turn.message, step=self._asker.step, **data)
+        self._asker.charge(turn.usage)
 
     async def _finish_step(self) -> None:
-        await self._emit(StepFinished(self._step, self._requests[self._step]))
+        step = self._asker.step
+        await self._emit(StepFinished(step, self._asker.by_step[step]))
 
     def _note(self, text: str) -> None:
-        self.trajectory.append("note", UserMessage(text), step=self._step)
+        self.trajectory.append("note", UserMessage(text), step=self._asker.step)
+
+    def _was_noted(self, text: str) -> bool:
+        """Whether this note is the newest message: an earlier run ended right behind it."""
+        return self.trajectory.messages()[-1] == UserMessage(text)
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -381,30 +280,31 @@ class Run:
         self._status = status
         if status is RunStatus.completed:
             return
-        partial = self._reader.partial if self._reader is not None else ""
-        if partial and self._output is None:
-            self._output = partial
-        self.trajectory.append("limit", step=self._step, status=str(status), partial=partial)
+        partial = self._asker.partial
+        if self._output is None:
+            self._output = self._asker.said or None
+        self.trajectory.append("limit", step=self._asker.step, status=str(status), partial=partial)
 
     def _fail(self, error: LingAgentError) -> None:
-        partial = self._reader is not None and self._reader.partial
-        begun = any(entry.kind == "assistant" for entry in self.trajectory.newest_task())
-        if not begun and not partial:
+        kinds = {entry.kind for entry in self.trajectory.newest_task()}
+        if not kinds & {"plan", "assistant"} and not self._asker.partial:
             raise error  # nothing was done that a result could keep
         self._error = error
-        self.trajectory.append("error", step=self._step, type=type(error).__name__, text=str(error))
+        self.trajectory.append(
+            "error", step=self._asker.step, type=type(error).__name__, text=str(error)
+        )
         self._end(RunStatus.failed)
 
     def _total(self) -> Usage:
-        return dataclasses.replace(self._usage, tool_calls=self._observer.executed)
+        return dataclasses.replace(self._asker.usage, tool_calls=self._observer.executed)
 
     def _steps(self) -> tuple[Step, ...]:
         """The requests of this run; a resumed one begins with the step whose calls it answered."""
         steps: dict[int, Step] = {}
         for entry in self.trajectory.newest_task():
             number, message = entry.step, entry.message
-            if isinstance(message, AssistantMessage) and number in self._requests:
-                steps[number] = Step(number, message, (), self._requests[number])
+            if isinstance(message, AssistantMessage) and number in self._asker.by_step:
+                steps[number] = Step(number, message, (), self._asker.by_step[number])
             elif isinstance(message, ToolMessage) and number in steps:
                 seen = (*steps[number].observations, message)
                 steps[number] = dataclasses.replace(steps[number], observations=seen)
@@ -423,12 +323,8 @@ class Run:
             run_id=self.run_id,
             error=self._error,
             pending_approvals=self._observer.pending_approvals if waiting else (),
-            notes=self._info.notes if self._info else (),
+            notes=self._asker.info.notes if self._asker.info else (),
         )
-
-
-async def _known_plan(text: str) -> None:
-    """The plan of a message that is continued was taken when it was made."""
 
 
 def _last_plan(trajectory: Trajectory) -> Plan | None:

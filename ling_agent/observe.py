@@ -13,38 +13,21 @@ import json
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 
 from .approvals import Approval, Deny, Edit
-from .backends.base import Backend
-from .cancellation import CancelToken
 from .events import ApprovalRequested, Event, ToolFinished, ToolProgress, ToolStarted
 from .hermes import CallFailed
-from .limits import Limits, Sampling
 from .memory.trajectory import Block, Trajectory, unanswered
 from .messages import ToolCall, ToolMessage
-from .planning import Planning
 from .repeats import RepeatGuard, reminder
 from .results import RunStatus, Usage
-from .tools import RunContext, ToolOutcome, Toolset, execute_calls
+from .setup import RunSetup
+from .tools import RunContext, ToolOutcome, execute_calls
 
 _INTERRUPTED = "Error: the call was interrupted; whether it took effect is not known."
 _NOT_RUN = "Error: the call was not run. Make it again if it is still needed."
-
-
-@dataclass(frozen=True, slots=True)
-class RunSetup:
-    """What a run needs from its agent; the agent itself is never changed by a run."""
-
-    backend: Backend
-    tools: Toolset
-    planning: Planning
-    limits: Limits
-    sampling: Sampling
-    deps: Any = None
-    cancel: CancelToken | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,14 @@ HINTS: dict[Planning, str] = {
         "call a tool yet."
     ),
 }
-ANSWER_NOW = "{task} Answer in one sentence from the result above."
+ANSWER_NOW = "{task} Answer in words from the results above."
+PLAN_DONE = "If the result above answers the question, answer it now in words."
+"""What a model is told when its plan is carried out.
+
+Small models do not notice: measured on the default model, 93 of 100 first tokens behind an
+observation open another call without this note, and 1 of 100 with it. It leaves the choice to the
+model.
+"""
 CARRY_OUT = "Carry out the plan now: call a tool, or answer if no tool is needed."
 REVISE = (
     "An observation contradicts the plan. Write only the new plan: 'Plan:' and below it one "
@@ -60,6 +67,9 @@ _ITEM = re.compile(
 _ITEM_PREFIX = re.compile(r"\s*(?:\d{0,2}|s(?:t(?:e(?:p\s*)?)?)?)\Z", re.IGNORECASE)
 _NUMBER = re.compile(r"[^\S\n]*(\d{1,2})[.):](?!\d)")
 _BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)+")
+# A tag, or a bare call: an object, listed or fenced or not, whose first key is "name".
+_OPENING = re.compile(r'\s*(?:<tool_call>|(?:```\w*\s*)?\[?\s*\{\s*"name"\s*:)')
+_LONGEST_OPENING = 64
 _TAG, _END_TAG = "<tool_call>", "</tool_call>"
 
 
@@ -96,6 +106,19 @@ def begin_call(plan: str, tools: Sequence[Mapping[str, Any]]) -> str:
     _, name, has_arguments = min(found)
     opening = '{"' if has_arguments else "{"
     return f'{plan}\n<tool_call>\n{{"name": {json.dumps(name)}, "arguments": {opening}'
+
+
+class CallOpening:
+    """Says whether a message opens with a call, for `ModelRequest.stop_when`; used once."""
+
+    def __init__(self) -> None:
+        self._head = ""
+
+    def __call__(self, piece: str) -> bool:
+        """Take a piece; whether the message has opened with a call, so far."""
+        if len(self._head) < _LONGEST_OPENING:
+            self._head = (self._head + piece)[:_LONGEST_OPENING]
+        return bool(_OPENING.match(self._head))
 
 
 def line_ends(piece: str) -> bool:
@@ -138,6 +161,11 @@ def advance(plan: Plan) -> Plan:
             steps[index] = dataclasses.replace(step, status="done")
             break
     return dataclasses.replace(plan, steps=tuple(steps))
+
+
+def is_done(plan: Plan) -> bool:
+    """Whether no step is left."""
+    return all(step.status != "pending" for step in plan.steps)
 
 
 def finish(plan: Plan) -> Plan:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .backends.base import Backend, Finished, FinishReason, ModelRequest, ReasoningChunk, TextChunk
+from .errors import BackendUnavailable
 from .events import Event
 from .hermes import (
     ArgumentsDelta,
@@ -24,7 +25,7 @@ from .hermes import (
     TextDelta,
 )
 from .messages import AssistantMessage, ToolCall
-from .planning import PlanSplitter
+from .planning import CallOpening, PlanSplitter
 from .results import Usage
 
 Emit = Callable[[Event], Awaitable[None]]
@@ -41,6 +42,7 @@ class Turn:
         failures: Blocks that looked like calls and could not be read, by their index.
         finish_reason: Why the model stopped.
         usage: Cost of the request.
+        opened_call: Whether it opened with a call and was given up there, unread.
     """
 
     message: AssistantMessage
@@ -49,6 +51,7 @@ class Turn:
     failures: dict[int, CallFailed]
     finish_reason: FinishReason
     usage: Usage
+    opened_call: bool = False
 
 
 class FirstCall:
@@ -86,6 +89,7 @@ class TurnReader:
         keep_raw: Whether the generated text is kept for later prompts, byte for byte.
         emit: Takes the events.
         on_plan: Takes the text of a leading plan as soon as it is complete.
+        unless_call: Give a message up that opens with a call: nothing of it is read or emitted.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class TurnReader:
         keep_raw: bool,
         emit: Emit,
         on_plan: Callable[[str], Awaitable[None]],
+        unless_call: bool = False,
     ) -> None:
         tools: Sequence[object] | None = request.tools or None
         self._parser = HermesParser(tools=tools, bare_json=bare_json)  # pyright: ignore[reportArgumentType]
@@ -107,6 +112,8 @@ class TurnReader:
         self._emit = emit
         self._on_plan = on_plan
         self._plan_told = False
+        self._opening = CallOpening() if unless_call else None
+        self._given_up = False
         self._raw: list[str] = []
         self._content: list[str] = []
         self._reasoning: list[str] = []
@@ -118,13 +125,19 @@ class TurnReader:
         """What was generated so far, as it was written."""
         return "".join(self._raw)
 
+    @property
+    def said(self) -> str:
+        """The visible text so far, without the plan, stripped."""
+        return "".join(self._content).strip()
+
     async def read(self, backend: Backend) -> Turn:
         """Send the request and return the message.
 
         Raises:
-            BackendError: As the backend raises it; `partial` then holds what came before.
+            BackendError: As the backend raises it, or its stream ended too early; `partial` then
+                holds what came before.
         """
-        finished = Finished("stop", Usage(requests=1))
+        finished: Finished | None = None
         async with backend.stream(self._request) as chunks:
             async for chunk in chunks:
                 match chunk:
@@ -134,11 +147,20 @@ class TurnReader:
                         await self._events([ReasoningDelta(text)])
                     case Finished():
                         finished = chunk
-        await self._finish(finished.finish_reason)
+        if finished is None:
+            raise BackendUnavailable(
+                f"{backend.name} broke off its answer without saying why: ask again"
+            )
+        if not self._given_up:
+            await self._finish(finished.finish_reason)
         return self._turn(finished)
 
     async def _text(self, text: str) -> None:
         self._raw.append(text)
+        if self._opening is not None and self._opening(text):
+            self._given_up = True
+        if self._given_up:
+            return
         rest = self._splitter.feed(text)
         await self._tell_plan()
         if rest:
@@ -177,7 +199,7 @@ class TurnReader:
             await self._emit(event)
 
     def _turn(self, finished: Finished) -> Turn:
-        answer = "".join(self._content).strip()
+        answer = self.said
         plan = self._splitter.plan
         content = f"Plan: {plan}\n\n{answer}".strip() if plan else answer
         message = AssistantMessage(
@@ -186,4 +208,12 @@ class TurnReader:
             calls=tuple(self._calls),
             raw="".join(self._raw) if self._keep_raw else None,
         )
-        return Turn(message, answer, plan, self._failures, finished.finish_reason, finished.usage)
+        return Turn(
+            message,
+            answer,
+            plan,
+            self._failures,
+            finished.finish_reason,
+            finished.usage,
+            opened_call=self._given_up,
+        )

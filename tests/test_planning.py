@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ling_agent.planning import PlanSplitter, advance, finish, parse_plan
+from ling_agent.planning import CallOpening, PlanSplitter, advance, finish, parse_plan
 from ling_agent.results import Plan, PlanStep
 
 WORDS = "Plan: plan **Plan:** ## search a:b 1. 2) - <tool_call> </tool_call> <think> [ ``` * # : {}"
@@ -134,3 +134,37 @@ def test_the_first_pending_step_is_done_next_and_the_rest_dropped_at_the_end() -
     assert [step.status for step in finish(advance(plan)).steps] == ["done", "done", "dropped"]
     done = Plan("", (PlanStep("a", "done"),))
     assert advance(done) == done
+
+
+OPENINGS = [
+    '<tool_call>\n{"name": "look"',
+    '{"name": "look", "arguments": {}}',
+    '{\n  "name" : "look"',
+    '```json\n{\n  "name": "look"',
+    '[{"name": "look"}]',
+    "  \n<tool_call>",
+]
+OTHERS = [
+    "Paris.",
+    '{"answer": 3}',
+    '```python\nprint("name")',
+    '["name"]',
+    "<think>\nhm",
+    'To call it write {"name": "look"}',
+    "",
+    " " * 100 + "<tool_call>",
+]
+
+
+@pytest.mark.parametrize("text", OPENINGS)
+def test_a_message_that_opens_with_a_call_is_noticed(text: str) -> None:
+    assert CallOpening()(text)
+    opening = CallOpening()
+    assert any(opening(char) for char in text)
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_a_message_that_opens_otherwise_is_none(text: str) -> None:
+    assert not CallOpening()(text)
+    opening = CallOpening()
+    assert not any(opening(char) for char in text)

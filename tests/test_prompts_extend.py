@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from ling_agent import Agent, Limits, tool
-from ling_agent.planning import Planning
+from ling_agent.planning import CallOpening, Planning
 from ling_agent.profiles import CHATML, LING2, Profile
 from ling_agent.testing import ScriptedBackend
 
@@ -33,8 +33,9 @@ SCRIPTS: dict[str, tuple[Planning, list[str]]] = {
     "reasoning": ("off", ["<think>\nhm\n</think>\n\n" + ODD, "done"]),
     "mistakes": ("off", [BROKEN, "", ODD, call("add", a="x", b=1), "done"]),
     "repetitions": ("off", [ODD, ODD, "done"]),
-    "inline": ("inline", [" add.", 'a": 1, "b": 2}}\n</tool_call>', "done"]),
-    "inline, no tool named": ("inline", [" the sum.", ODD, "done"]),
+    "inline": ("inline", ["<tool_call>", "add`.\n", 'a": 1, "b": 2}}\n</tool_call>', "done"]),
+    "inline, no tool named": ("inline", ["<tool_call>", "sum`.\n", ODD, "done"]),
+    "inline, in words": ("inline", ["It is 3."]),
     "explicit": ("explicit", [" add\n2. answer", ODD, "done"]),
     "explicit, revised": (
         "explicit",
@@ -51,7 +52,12 @@ def check(backend: ScriptedBackend, script: list[str], profile: Profile) -> None
     for index, (earlier, later) in enumerate(pairwise(prompts)):
         # What follows the plan of an inline plan belongs to the same message.
         same_message = requests[index].messages == requests[index + 1].messages
-        prefix = earlier + script[index] + ("" if same_message else profile.turn_end)
+        prefix = earlier + script[index].rstrip() if same_message else earlier + script[index]
+        if isinstance(requests[index].stop_when, CallOpening):
+            # The one exception: it only asks whether the message opens with a call, and what it
+            # generated gives way to the plan.
+            prefix = earlier
+        prefix += "" if same_message else profile.turn_end
         assert later.startswith(prefix), f"request {index + 2} does not extend the one before"
     assert len({str(request.tools) for request in backend.requests}) == 1
 

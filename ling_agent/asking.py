@@ -1,0 +1,242 @@
+"""`Asker`: the model requests of one run, each within its limits and counted.
+
+A request is the trajectory's conversation as it is when it is sent, so each request extends the one
+before it. A step is one message of the model; with ``planning="inline"`` the first one takes up to
+three requests on backends that render prompts themselves, which share all of their prompt:
+
+1. a free beginning: a message that does not open with a call is the whole message, and is kept;
+2. for one that does, the plan, with which the message then begins;
+3. the call that the plan names, behind the plan.
+
+So the model decides whether it acts, and an acting one says first what it means to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from . import planning
+from .backends.base import ModelInfo, ModelRequest
+from .events import Event, StepStarted
+from .limits import Sampling
+from .memory.trajectory import Trajectory
+from .results import Plan, RunStatus, Usage
+from .setup import RunSetup
+from .tools.cutting import estimate_tokens
+from .turn import FirstCall, Turn, TurnReader
+
+
+class Asker:
+    """Asks the model for one run; used by one task at a time.
+
+    Args:
+        setup: Backend, tools, sampling and limits.
+        trajectory: The conversation that is sent; only the loop appends to it.
+        run_id: Under which name a backend keeps the conversation's prefix.
+        emit: Takes the events.
+        on_plan: Takes the text of a plan with which a message begins.
+
+    Attributes:
+        info: What the backend serves; None before `describe`.
+        step: Number of the newest message of the model, over all runs of the conversation.
+        usage: Cost so far. A request counts from when it is sent.
+        by_step: The same by step.
+    """
+
+    def __init__(
+        self,
+        setup: RunSetup,
+        trajectory: Trajectory,
+        run_id: str,
+        emit: Callable[[Event], Awaitable[None]],
+        on_plan: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._setup = setup
+        self._trajectory = trajectory
+        self._run_id = run_id
+        self._emit = emit
+        self._on_plan = on_plan
+        self._steps_taken = 0
+        self._reader: TurnReader | None = None
+        self.info: ModelInfo | None = None
+        self.step = trajectory.last_step
+        self.usage = Usage()
+        self.by_step: dict[int, Usage] = {}
+
+    @property
+    def partial(self) -> str:
+        """What was generated of a message that was not finished, as it was written."""
+        return self._reader.partial if self._reader is not None else ""
+
+    @property
+    def said(self) -> str:
+        """What there is of an answer that was not finished: without plan, reasoning and calls."""
+        return self._reader.said if self._reader is not None else ""
+
+    async def describe(self) -> None:
+        """Load or reach the model."""
+        self.info = await self._setup.backend.describe()
+
+    async def ask(
+        self,
+        *,
+        prefill: str = "",
+        stop_when: Callable[[str], bool] | None = None,
+        tool_choice: Literal["auto", "none"] = "auto",
+    ) -> Turn | RunStatus:
+        """Ask for one message.
+
+        Args:
+            prefill: With what it begins, on backends that can.
+            stop_when: Ends it early, on backends that can.
+            tool_choice: ``none`` wants words.
+
+        Returns:
+            The message, or the limit that forbids to ask for it.
+        """
+        sampling = await self._begin()
+        if isinstance(sampling, RunStatus):
+            return sampling
+        return await self._request(
+            sampling, prefill=prefill, stop_when=stop_when, tool_choice=tool_choice
+        )
+
+    async def ask_with_plan(self, plan: Plan | None) -> Turn | RunStatus:
+        """Ask for one message that says what it means to do before it does it.
+
+        Args:
+            plan: The message's plan when an earlier run has made it and was ended there.
+        """
+        sampling = await self._begin()
+        if isinstance(sampling, RunStatus):
+            return sampling
+        if plan is not None:
+            return await self._act(sampling, f"{planning.PREFILL} {plan.text}")
+        turn = await self._request(sampling, stop_when=planning.CallOpening(), unless_call=True)
+        if not turn.opened_call:
+            return turn
+        self.charge(turn.usage)
+        sampling = await self._affordable()
+        if sampling is None:
+            return RunStatus.max_tokens
+        turn = await self._request(
+            sampling, prefill=planning.INLINE_PREFILL, stop_when=planning.line_ends
+        )
+        self.charge(turn.usage)
+        sampling = await self._affordable()
+        if sampling is None:
+            return RunStatus.max_tokens
+        return await self._act(sampling, (turn.message.raw or "").rstrip())
+
+    async def _act(self, sampling: Sampling, plan: str) -> Turn:
+        """The rest of a message that begins with a plan; it ends with its first call."""
+        text = planning.begin_call(plan, self._setup.tools.schemas)
+        complete = FirstCall(text, self._setup.tools.schemas, bare_json=self._bare_json)
+        turn = await self._request(sampling, prefill=text, stop_when=complete, plan_known=True)
+        if not turn.message.calls:
+            return turn
+        message = dataclasses.replace(
+            turn.message,
+            calls=turn.message.calls[:1],
+            raw=planning.close_call(turn.message.raw or ""),
+        )
+        # What the model began behind the call is cut off with it.
+        return dataclasses.replace(turn, message=message, failures={})
+
+    def charge(self, usage: Usage) -> None:
+        """Write what a request has cost into the trajectory."""
+        self._reader = None
+        self._trajectory.append(
+            "usage",
+            step=self.step,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+        )
+
+    @property
+    def _bare_json(self) -> bool:
+        return self.info is None or self.info.profile.bare_json
+
+    async def _begin(self) -> Sampling | RunStatus:
+        """Begin a step, unless a limit forbids it."""
+        if self._steps_taken >= self._setup.limits.max_steps:
+            return RunStatus.max_steps
+        sampling = await self._affordable()
+        if sampling is None:
+            return RunStatus.max_tokens
+        self.step += 1
+        self._steps_taken += 1
+        await self._emit(StepStarted(self.step))
+        return sampling
+
+    async def _request(
+        self,
+        sampling: Sampling,
+        *,
+        prefill: str = "",
+        stop_when: Callable[[str], bool] | None = None,
+        tool_choice: Literal["auto", "none"] = "auto",
+        unless_call: bool = False,
+        plan_known: bool = False,
+    ) -> Turn:
+        """Send one request and read what comes.
+
+        Args:
+            unless_call: Give the message up when it opens with a call.
+            plan_known: The plan in the prefill was taken already.
+        """
+        renders = self._setup.backend.renders_prompts
+        request = ModelRequest(
+            messages=tuple(self._trajectory.messages()),
+            tools=tuple(self._setup.tools.schemas),
+            sampling=sampling,
+            prefill=prefill if renders else "",
+            stop_when=stop_when if renders else None,
+            tool_choice=tool_choice,
+            conversation=self._run_id,
+        )
+        self._reader = reader = TurnReader(
+            request,
+            step=self.step,
+            bare_json=self._bare_json,
+            keep_raw=renders,
+            emit=self._emit,
+            on_plan=_known_plan if plan_known else self._on_plan,
+            unless_call=unless_call and renders,
+        )
+        self._count(Usage(requests=1))
+        turn = await reader.read(self._setup.backend)
+        self._count(dataclasses.replace(turn.usage, requests=0))
+        return turn
+
+    def _count(self, usage: Usage) -> None:
+        self.usage += usage
+        self.by_step[self.step] = self.by_step.get(self.step, Usage()) + usage
+
+    async def _affordable(self) -> Sampling | None:
+        """The sampling settings, cut to what the token limit leaves; None when that is nothing."""
+        limit, sampling = self._setup.limits.max_total_tokens, self._setup.sampling
+        if limit is None:
+            return sampling
+        left = limit - self.usage.total_tokens - await self._count_prompt()
+        if left < 1:
+            return None
+        return dataclasses.replace(sampling, max_tokens=min(sampling.max_tokens, left))
+
+    async def _count_prompt(self) -> int:
+        """Tokens of the next prompt: those of the newest request and of what came after it."""
+        known, new = self._trajectory.tokens, self._trajectory.since_usage()
+        texts = [entry.text for entry in new if entry.message is not None]
+        if not known:
+            texts.append(json.dumps(self._setup.tools.schemas, ensure_ascii=False))
+        text = "\n".join(texts)
+        count = await self._setup.backend.count_tokens(text)
+        return known + (estimate_tokens(text) if count is None else count)
+
+
+async def _known_plan(text: str) -> None:
+    """The plan of a message that is continued was taken when it was made."""

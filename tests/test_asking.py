@@ -1,0 +1,180 @@
+"""Model requests: an inline plan in front of a call, what is counted, what a broken one leaves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+
+from ling_agent import Agent, BackendError, BackendUnavailable, Limits, RunStatus, tool
+from ling_agent.backends import Backend, Chunk, ModelInfo, ModelRequest, TextChunk
+from ling_agent.events import PlanMade
+from ling_agent.hermes import CallStarted, TextDelta
+from ling_agent.messages import AssistantMessage, UserMessage
+from ling_agent.planning import PLAN_DONE, REVISE
+from ling_agent.testing import ScriptedBackend
+from ling_agent.testing.scripted import Scripted
+
+from .helpers import StallingBackend, call, kinds, observations, stream
+
+pytestmark = pytest.mark.anyio
+
+OPENING = '```json\n{"name": "add"'
+PLAN = "add` to sum.\n"
+ARGUMENTS = 'a": 1, "b": 2}}'
+
+
+@tool
+async def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    if a < 0:
+        raise ValueError("negative")
+    return a + b
+
+
+def embedded(*script: Scripted) -> ScriptedBackend:
+    """A backend that renders prompts itself, as the embedded one does."""
+    return ScriptedBackend(script, renders_prompts=True, chunk_size=4)
+
+
+async def test_a_model_that_answers_in_words_is_not_made_to_act() -> None:
+    backend = embedded("Paris.")
+    events, result = await stream(Agent(backend, tools=[add]), "Capital of France?")
+    assert (result.output, result.plan, result.usage.requests) == ("Paris.", None, 1)
+    assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "Paris."
+    assert backend.requests[0].messages == (UserMessage("Capital of France?"),)
+
+
+async def test_a_model_that_acts_says_first_what_it_means_to_do() -> None:
+    backend = embedded(OPENING, PLAN, ARGUMENTS + "\nand then it makes up", "3")
+    events, result = await stream(Agent(backend, tools=[add]), "1 + 2?")
+    assert (result.output, observations(result)) == ("3", ["3"])
+    assert result.plan is not None
+    assert result.plan.text == "use the tool `add` to sum."
+    message = result.steps[0].message
+    assert message.raw == (
+        "Plan: use the tool `add` to sum.\n<tool_call>\n"
+        '{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
+    )
+    shown = [e for e in events if isinstance(e, PlanMade | CallStarted)]
+    assert [type(e) for e in shown] == [PlanMade, CallStarted], "the opening was not shown"
+    assert (len(result.steps), result.usage.requests) == (2, 4)
+    backend.assert_exhausted()
+
+
+async def test_an_answer_in_json_is_no_call() -> None:
+    backend = embedded('{"sum": 3}')
+    result = await Agent(backend, tools=[add]).run("1 + 2, as JSON?")
+    assert (result.output, result.usage.requests) == ('{"sum": 3}', 1)
+
+
+async def test_words_with_a_call_behind_them_are_read_as_they_are() -> None:
+    backend = embedded("I add them.\n" + call("add", a=1, b=2), "3")
+    result = await Agent(backend, tools=[add]).run("1 + 2?")
+    assert (result.output, observations(result)) == ("3", ["3"])
+
+
+async def test_a_model_whose_plan_is_carried_out_is_asked_to_answer_once() -> None:
+    backend = embedded(OPENING, PLAN, ARGUMENTS, call("add", a=3, b=3), "9")
+    result = await Agent(backend, tools=[add]).run("1 + 2 + 3 + 3?")
+    assert observations(result) == ["3", "6"], "it may still call"
+    assert result.output == "9"
+    notes = [entry.text for entry in result.trajectory if entry.kind == "note"]
+    assert notes == [PLAN_DONE]
+
+
+async def test_a_failed_call_does_not_carry_out_the_plan() -> None:
+    backend = embedded(OPENING, PLAN, 'a": -1, "b": 2}}', "It cannot be done.")
+    result = await Agent(backend, tools=[add]).run("-1 + 2?")
+    assert "note" not in kinds(result)
+
+
+async def test_a_server_is_not_told_that_the_plan_is_carried_out() -> None:
+    backend = ScriptedBackend(["Plan: add.\n" + call("add", a=1, b=2), "3"])
+    result = await Agent(backend, tools=[add]).run("1 + 2?")
+    assert "note" not in kinds(result)
+
+
+async def test_a_backend_that_fails_behind_the_plan_leaves_a_result() -> None:
+    backend = embedded(OPENING, PLAN, BackendUnavailable("gone"), ARGUMENTS, "3")
+    agent = Agent(backend, tools=[add])
+    result = await agent.run("1 + 2?")
+    assert (result.status, result.usage.requests) == (RunStatus.failed, 3)
+    assert result.plan is not None
+    resumed = await agent.resume(result.run_id)
+    assert (resumed.output, resumed.usage.requests) == ("3", 2), "the plan is not made again"
+    backend.assert_exhausted()
+
+
+async def test_a_token_limit_behind_the_plan_is_no_answer_and_can_be_resumed() -> None:
+    backend = embedded(OPENING, PLAN, ARGUMENTS, "3")
+    probe = embedded(OPENING, PLAN, ARGUMENTS, "3")
+    whole = await Agent(probe, tools=[add]).run("1 + 2?")
+    spent = [e.data for e in whole.trajectory if e.kind == "usage"][:2]
+    tokens = sum(int(d["prompt_tokens"]) + int(d["completion_tokens"]) for d in spent)
+    agent = Agent(backend, tools=[add])
+    result = await agent.run("1 + 2?", limits=Limits(max_total_tokens=tokens + 10))
+    assert (result.status, result.output) == (RunStatus.max_tokens, None)
+    assert result.plan is not None
+    assert (await agent.resume(result.run_id)).output == "3"
+    backend.assert_exhausted()
+
+
+async def test_a_request_that_is_cut_off_counts() -> None:
+    agent = Agent(StallingBackend("half"), planning="off")
+    result = await agent.run("x", limits=Limits(timeout=0.05))
+    assert (result.status, result.usage.requests, result.output) == (RunStatus.timeout, 1, "half")
+
+
+async def test_half_a_call_is_no_answer_but_is_kept() -> None:
+    agent = Agent(StallingBackend('<tool_call>\n{"name": "add", "argu'), tools=[add])
+    result = await agent.run("x", limits=Limits(timeout=0.05))
+    assert result.output is None
+    assert '{"name": "add", "argu' in list(result.trajectory)[-1].data["partial"]
+
+
+class BreakingOff(Backend):
+    """A stream that ends without its last chunk, as a cut connection would."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @property
+    def name(self) -> str:
+        return "breaking off"
+
+    async def describe(self) -> ModelInfo:
+        return ModelInfo("breaking off")
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Chunk], None]:
+        async with aclosing(self._chunks()) as chunks:
+            yield chunks
+
+    async def _chunks(self) -> AsyncGenerator[Chunk, None]:
+        if self._text:
+            yield TextChunk(self._text)
+
+
+async def test_a_stream_that_breaks_off_is_no_complete_answer() -> None:
+    result = await Agent(BreakingOff("half of an ans")).run("x")
+    assert (result.status, result.output) == (RunStatus.failed, "half of an ans")
+    with pytest.raises(BackendError, match="breaking off broke off its answer"):
+        await Agent(BreakingOff("")).run("x")
+
+
+async def test_a_revision_that_a_limit_forbade_is_asked_for_once_when_resumed() -> None:
+    plan = "Plan:\n1. add"
+    script = [plan, call("add", a=-1, b=1), plan, call("add", a=1, b=1), "2"]
+    backend = ScriptedBackend(script)
+    agent = Agent(backend, tools=[add], planning="explicit")
+    result = await agent.run("x", limits=Limits(max_steps=2))
+    assert result.status is RunStatus.max_steps
+    resumed = await agent.resume(result.run_id)
+    assert resumed.output == "2"
+    assert resumed.plan is not None
+    assert resumed.plan.revision == 1
+    notes = [m.content for m in resumed.trajectory.messages() if isinstance(m, UserMessage)]
+    assert notes.count(REVISE) == 1
+    assert isinstance(resumed.trajectory.messages()[-1], AssistantMessage)
