@@ -62,7 +62,8 @@ $(VENV)/.core: pyproject.toml $(VENV)/.python
 	@touch $@
 
 $(VENV)/.llamacpp: $(VENV)/.core
-	@echo "Building llama.cpp: about 2.5 minutes on 2 cores, once (later installs use pip's cache) ..."
+	@$(BIN)/python -c 'import llama_cpp' 2>/dev/null || \
+		echo "Building llama.cpp: about 2.5 minutes on 2 cores, once (later installs use pip's cache) ..."
 	@$(PIP) install --quiet --editable '.[llamacpp]'
 	@touch $@
 
