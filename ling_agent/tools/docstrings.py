@@ -31,11 +31,14 @@ def read_docstring(docstring: str | None) -> DocTexts:
         return DocTexts(text)
     parts = [part.strip() for part in (parsed.short_description, parsed.long_description) if part]
     parameters = {
-        _bare_name(param.arg_name): " ".join(param.description.split())
+        _bare_name(name): " ".join(param.description.split())
         for param in parsed.params
         if param.description and param.description.strip()
+        for name in param.arg_name.split(",")  # NumPy: `x, y : int`
     }
-    return DocTexts("\n\n".join(parts), parameters)
+    # A summary that goes on in the next line is one paragraph.
+    gap = "\n\n" if parsed.blank_after_short_description else "\n"
+    return DocTexts(gap.join(parts), parameters)
 
 
 def _bare_name(name: str) -> str:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import anyio.to_thread
 from anyio import CapacityLimiter, get_cancelled_exc_class
 
 from ..errors import ToolError
@@ -23,6 +22,7 @@ from .decorator import Tool
 from .failures import failure_text
 from .problems import ArgumentError
 from .rendering import RenderError, to_json_value
+from .threads import run_abandonable
 from .toolset import Toolset
 from .validation import ValidatedCall
 
@@ -162,11 +162,8 @@ async def _attempt(tool: Tool[..., Any], arguments: dict[str, Any], ctx: RunCont
     with anyio.move_on_after(tool.timeout) as scope:
         try:
             if in_thread:
-                # A limiter of its own: the number of calls is bounded by the caller, and threads
-                # that were abandoned must not use up a shared one.
-                (value,) = await anyio.to_thread.run_sync(
-                    _boxed, tool, arguments, ctx, abandon_on_cancel=True, limiter=CapacityLimiter(1)
-                )
+                call = functools.partial(tool.invoke, arguments, ctx)
+                value = await run_abandonable(call, name=f"tool {tool.name}")
                 in_thread = False
             else:
                 value = tool.invoke(arguments, ctx)
@@ -181,11 +178,6 @@ async def _attempt(tool: Tool[..., Any], arguments: dict[str, Any], ctx: RunCont
     if in_thread:
         raise _TimedOutError(f"{limit} abandoned; it may still be running")
     raise _TimedOutError(f"{limit} stopped")
-
-
-def _boxed(tool: Tool[..., Any], arguments: dict[str, Any], ctx: RunContext[Any]) -> tuple[Any]:
-    """The result in a tuple: trio lets no thread return a bare coroutine."""
-    return (tool.invoke(arguments, ctx),)
 
 
 def _from_outside() -> bool:

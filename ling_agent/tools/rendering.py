@@ -16,6 +16,7 @@ from uuid import UUID
 
 NO_RESULT = "done (no result)"
 _MAX_DEPTH = 100
+_SMALL_BITS = 2_048  # fewer than the digits that Python writes under its strictest limit, 640
 
 
 class RenderError(Exception):
@@ -82,7 +83,7 @@ def _plain(value: object, depth: int) -> Any:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, int):
-        return int(value)
+        return _integer(int(value))
     if isinstance(value, float):
         return _number(float(value))
     if isinstance(value, bytes | bytearray | memoryview):
@@ -136,6 +137,8 @@ def _settled(value: Any, original: Any, depth: int) -> Any:
         raise _NoFormError(
             "a value that is nested too deeply or contains itself: return a flat value"
         )
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _integer(value)
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, dict):
@@ -170,6 +173,17 @@ def _sorted(items: list[Any]) -> list[Any]:
         return (1, 0.0, compact(item))
 
     return sorted(items, key=key)
+
+
+def _integer(value: int) -> int:
+    """The integer itself, unless Python refuses to write its digits."""
+    if value.bit_length() > _SMALL_BITS:
+        try:
+            str(value)
+        except ValueError:
+            digits = value.bit_length() * 3 // 10
+            raise _NoFormError(f"an integer of about {digits:,} digits: return str") from None
+    return value
 
 
 def _number(value: float) -> float | str:

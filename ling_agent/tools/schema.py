@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NotRequired
 
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter
@@ -15,12 +16,13 @@ from pydantic.errors import (
 )
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import SchemaError
+from pydantic_core import PydanticSerializationError, SchemaError, to_jsonable_python
 from typing_extensions import TypedDict
 
 from ..errors import ConfigurationError
 from .signature import EMPTY, Parameter, Signature
 from .tidy import tidy_schema
+from .typed_dicts import portable
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,10 @@ def build_arguments(where: str, signature: Signature, texts: dict[str, str]) -> 
     """
     fields: dict[str, Any] = {}
     for parameter in signature.parameters:
-        fields[parameter.name] = _field(parameter, texts.get(parameter.name))
+        portable_one = replace(
+            parameter, annotation=portable(parameter.annotation, signature.namespace)
+        )
+        fields[parameter.name] = _field(portable_one, texts.get(parameter.name))
     adapter = _compile(where, signature, fields)
     try:
         schema = adapter.json_schema(schema_generator=_QuietSchema)
@@ -58,6 +63,16 @@ class _QuietSchema(GenerateJsonSchema):
 
     def emit_warning(self, kind: object, detail: str) -> None:
         pass
+
+    def encode_default(self, dft: Any) -> Any:
+        encoded = super().encode_default(dft)
+        try:
+            # "constants": inside a list, pydantic would write them as null, which they are not.
+            plain = to_jsonable_python(dft, inf_nan_mode="constants")
+            json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
+        except ValueError:  # NaN, an infinity, a lone surrogate
+            raise PydanticSerializationError("no JSON form") from None
+        return encoded
 
 
 def _field(parameter: Parameter, text: str | None) -> Any:

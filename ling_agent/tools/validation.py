@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..errors import ConfigurationError
 from .coercion import coerce
 from .problems import ArgumentError, Path, Problem, explain, json_kind, locate, short
+from .wording import expected_by_pydantic, expected_by_schema
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -86,21 +87,27 @@ def _problem(item: ErrorDetails, values: dict[str, Any]) -> Problem:
         return Problem(path, "", unknown=True)
     if kind == "json_invalid":
         return Problem((), "", note=f"not usable as JSON: {message.removeprefix('Invalid JSON: ')}")
+    context = item.get("ctx", {})
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _tag_problem(path, kind, context)
+    expected = expected_by_pydantic(kind, message, context)
     if item["loc"] and item["loc"][-1] == "[key]":
-        return Problem(path, f"a key that is {_expected(message)}", value=item["input"], fixed=True)
+        return Problem(path, f"a key that is {expected}", value=item["input"], fixed=True)
     if kind in ("value_error", "assertion_error"):
         return Problem(path, "", value=item["input"], note=message.split(", ", 1)[-1])
     wrong_type = kind.endswith(("_type", "_parsing")) or kind in ("enum", "literal_error")
-    return Problem(path, _expected(message), value=item["input"], wrong_type=wrong_type)
+    return Problem(path, expected, value=item["input"], wrong_type=wrong_type)
 
 
-def _expected(message: str) -> str:
-    """pydantic's message as the object of "expected"."""
-    for prefix in ("Input should be ", "Input should have ", "Input should "):
-        if message.startswith(prefix):
-            text = message.removeprefix(prefix).replace("a valid integer", "an integer")
-            return f"a value {text}" if text.startswith(("greater", "less")) else text
-    return message[:1].lower() + message[1:]
+def _tag_problem(path: Path, kind: str, context: dict[str, Any]) -> Problem:
+    """A discriminated union whose tag is absent, or is none of those that exist."""
+    tag = str(context["discriminator"])
+    if not (tag.startswith("'") and tag.endswith("'")):
+        return Problem(path, "", note=f"no member of the union has the tag that {tag} finds")
+    place = (*path, tag[1:-1])
+    if kind == "union_tag_not_found":
+        return Problem(place, "", missing=True)
+    return Problem(place, f"one of {context['expected_tags']}", context["tag"], wrong_type=True)
 
 
 def schema_checker(name: str, schema: dict[str, Any]) -> Checker:
@@ -211,4 +218,4 @@ def _schema_problems(error: Any, values: dict[str, Any]) -> list[Problem]:
         return [Problem(path, f"one of {options}", error.instance, wrong_type=True)]
     if rule == "const":
         return [Problem(path, short(expected, 80), error.instance, wrong_type=True)]
-    return [Problem(path, f"{rule} {short(expected, 80)}", error.instance)]
+    return [Problem(path, expected_by_schema(rule, expected), error.instance)]

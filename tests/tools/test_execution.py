@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable
 from typing import Any
@@ -31,6 +34,14 @@ PATIENCE = 10.0  # seconds that a healthy test never needs
 
 async def call(made: Tool[..., Any], /, **arguments: Any) -> ToolOutcome:
     return await execute_call(made, "c1", arguments, RunContext(None))
+
+
+def returning(value: object) -> Tool[..., object]:
+    @tool(name="given")
+    def given() -> object:
+        return value
+
+    return given
 
 
 def raising(error: BaseException, **options: Any) -> Tool[..., None]:
@@ -122,6 +133,16 @@ async def test_a_result_without_a_text_form() -> None:
     )
 
 
+async def test_an_integer_that_python_does_not_write_out_is_told() -> None:
+    for value in (10**5_000, [{"n": -(10**5_000)}], {10**5_000: 1}):
+        outcome = await call(returning(value))
+        assert outcome.is_error
+        assert "return" in outcome.text
+        assert "str" in outcome.text
+    largest = 10**4_299
+    assert (await call(returning(largest))).text == str(largest)
+
+
 async def test_results_are_cut_at_the_tools_limit_or_else_the_runs() -> None:
     def numbers() -> list[int]:
         return list(range(1_000))
@@ -178,6 +199,39 @@ async def test_a_thread_that_is_too_slow_is_abandoned_and_told_to_stop() -> None
         assert await anyio.to_thread.run_sync(saw_it.wait, PATIENCE)
     finally:
         give_up.set()
+
+
+def test_a_hanging_thread_does_not_keep_the_program_from_ending(anyio_backend: str) -> None:
+    program = f"""
+import time, anyio
+from ling_agent import RunContext, tool
+from ling_agent.tools import execute_call
+
+@tool(timeout=0.1)
+def hang() -> None:
+    time.sleep(60)
+
+print(anyio.run(execute_call, hang, "c1", {{}}, RunContext(None), backend={anyio_backend!r}).text)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], timeout=30, capture_output=True, text=True, check=True
+    )
+    assert "took longer than 0.1 s and was abandoned" in done.stdout
+    assert done.stderr == ""
+
+
+async def test_a_thread_has_the_callers_context_but_no_event_loop() -> None:
+    request: contextvars.ContextVar[str] = contextvars.ContextVar("request")
+    request.set("r1")
+
+    @tool
+    def nested() -> str:
+        async def inside() -> str:
+            return request.get()
+
+        return anyio.run(inside)
+
+    assert (await call(nested)).text == "r1"
 
 
 async def test_an_idempotent_tool_is_tried_again_after_a_timeout() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
+import typing
 import warnings
 from collections.abc import Callable
 from enum import Enum, IntEnum
@@ -13,6 +15,7 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 from typing_extensions import TypedDict
 
+from ling_agent.errors import ConfigurationError
 from ling_agent.tools import RunContext, Tool, tool
 
 if TYPE_CHECKING:
@@ -296,6 +299,97 @@ def test_a_default_without_a_json_form_is_only_left_out() -> None:
             "properties": {"a": {"type": "integer"}},
             "additionalProperties": False,
         }
+
+
+@pytest.mark.parametrize("default", [float("nan"), float("inf"), "\ud800", [float("-inf")]])
+def test_a_default_that_no_request_can_carry_is_left_out(default: Any) -> None:
+    def f(x: Any = default) -> None: ...
+
+    assert Tool.from_function(f).parameters["properties"] == {"x": {}}
+
+
+def test_a_default_set_is_in_one_order() -> None:
+    words = {f"word {number}" for number in range(20)}
+
+    def f(x: set[str] = words) -> None: ...
+
+    assert Tool.from_function(f).parameters["properties"]["x"]["default"] == sorted(words)
+
+
+class Size(typing.TypedDict, total=False):
+    """How large."""
+
+    width: typing.Required[int]
+    height: Annotated[int, Field(ge=1)]
+
+
+class Box(typing.TypedDict):
+    sizes: list[Size]
+    label: typing.NotRequired[str | None]
+
+
+def test_the_typed_dict_of_typing_works_on_every_python() -> None:
+    class Local(typing.TypedDict):
+        box: Box
+
+    def f(
+        a: Size, b: list[Local] | None = None, c: Annotated[Box | None, "text"] = None
+    ) -> None: ...
+
+    made = Tool.from_function(f)
+    size = {
+        "type": "object",
+        "description": "How large.",
+        "properties": {"width": {"type": "integer"}, "height": {"type": "integer", "minimum": 1}},
+        "required": ["width"],
+        "additionalProperties": False,
+    }
+    box = {
+        "type": "object",
+        "properties": {
+            "sizes": {"type": "array", "items": size},
+            "label": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        },
+        "required": ["sizes"],
+        "additionalProperties": False,
+    }
+    assert made.parameters["properties"]["a"] == size
+    items = made.parameters["properties"]["b"]["anyOf"][0]["items"]
+    assert items["properties"] == {"box": box}
+    assert made.parameters["properties"]["c"]["anyOf"][0] == box
+    assert made.parameters["properties"]["c"]["description"] == "text"
+    arguments = {"a": {"width": 1}, "b": [{"box": {"sizes": [{"width": 2, "height": 3}]}}]}
+    assert made.validate(arguments).arguments == {**arguments, "c": None}
+
+
+class Node(typing.TypedDict):
+    inner: Node | None
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="pydantic takes it there")
+def test_a_typed_dict_that_holds_itself_names_the_import_to_change() -> None:
+    def f(node: Node) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"typing_extensions\.TypedDict") as caught:
+        Tool.from_function(f)
+    assert "\n" not in str(caught.value)
+
+
+def test_numpy_names_may_share_a_text_and_a_summary_may_have_two_lines() -> None:
+    def f(x: int, y: int) -> None:
+        """Move the pointer
+        to a place.
+
+        Parameters
+        ----------
+        x, y : int
+            Pixels.
+        """
+
+    made = Tool.from_function(f)
+    assert made.description == "Move the pointer\nto a place."
+    assert made.parameters["properties"]["x"]["description"] == "Pixels."
+    assert made.parameters["properties"]["y"]["description"] == "Pixels."
 
 
 def test_extra_keywords() -> None:

@@ -187,6 +187,46 @@ def test_more_messages() -> None:
         assert caught.value.message == message
 
 
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+
+
+def test_bounds_and_tags_are_said_in_words() -> None:
+    def f(
+        ids: Annotated[list[int], Field(min_length=1, max_length=2)],
+        pet: Annotated[Cat | Dog, Field(discriminator="kind")] | None = None,
+        code: Annotated[str, Field(pattern="^x", max_length=3)] = "x",
+        step: Annotated[int, Field(multiple_of=5)] = 5,
+    ) -> None: ...
+
+    made = Tool.from_function(f)
+    raw = Tool.from_schema("raw", "", made.parameters, f)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"ids": []}, "ids: expected at least 1 item, got [] (array)"),
+        ({"ids": [1, 2, 3]}, "ids: expected at most 2 items, got [1,2,3] (array)"),
+        ({"code": "q"}, 'code: expected text that matches "^x", got "q" (string)'),
+        ({"code": "xxxx"}, 'code: expected at most 3 characters, got "xxxx" (string)'),
+        ({"step": 7}, "step: expected a multiple of 5, got 7 (integer)"),
+    ]
+    for arguments, message in cases:
+        for one in (made, raw):
+            with pytest.raises(ArgumentError) as caught:
+                one.validate({"ids": [1], **arguments})
+            assert caught.value.message == message
+    with pytest.raises(ArgumentError) as caught:
+        made.validate({"ids": [1], "pet": {"kind": "cow"}})
+    assert caught.value.message == "pet.kind: expected one of 'cat', 'dog', got \"cow\" (string)"
+    with pytest.raises(ArgumentError) as caught:
+        made.validate({"ids": [1], "pet": {"lives": 1}})
+    assert caught.value.message == "pet.kind: required, but missing"
+    assert made.validate({"ids": [1], "pet": {"kind": "cat", "lives": "9"}}).coercions
+
+
 def test_every_problem_has_its_line() -> None:
     def g(name: str, n: int) -> None: ...
 
