@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ling_agent import Tool, ToolError, tool
 
@@ -27,6 +29,8 @@ from .text import (
 )
 
 SortKey = Literal["price", "reliability", "vram", "ram"]
+# A year at most: small models put an offer's number here, and are told.
+Hours = Annotated[float, Field(gt=0, le=8760)]
 
 SHOWN = 3  # offers in a search result: enough to choose from, short enough for a small model
 """More offers than this fill a small context window and help nobody."""
@@ -55,6 +59,12 @@ def _of_model(offers: list[Offer], gpu: str | None) -> tuple[list[Offer], str]:
     """The offers with this GPU and how to call them; ``"2x RTX 3090"`` asks for two GPUs."""
     if gpu is None or is_any(gpu):
         return offers, "GPU"
+    number_in_it = re.search(r"\d{5,}", gpu)
+    if number_in_it:
+        raise ToolError(
+            f"{number_in_it[0]} is the number of an offer, not a GPU model. "
+            f"Call offer_details with offer_id {number_in_it[0]}."
+        )
     name, count = split_count(gpu)
     model = find_gpu(name, {offer.gpu for offer in offers})
     chosen = [o for o in offers if o.gpu == model and (count is None or o.gpu_count == count)]
@@ -221,7 +231,7 @@ def _cost_tool(market: Market) -> Tool[..., Any]:
     @tool
     async def estimate_cost(
         gpu_or_offer: str,
-        hours: float,
+        hours: Hours,
         spot: bool = False,
     ) -> dict[str, Any]:
         """Total cost of renting for some hours. For questions that give hours.
@@ -231,8 +241,6 @@ def _cost_tool(market: Market) -> Tool[..., Any]:
             hours: Duration in hours.
             spot: true for spot prices, false for on-demand prices.
         """
-        if hours <= 0:
-            raise ToolError("hours must be more than 0.")
         offer = _choose(await market.offers(), gpu_or_offer, spot=spot)
         price = offer.price(spot=spot)
         if price is None:
@@ -321,7 +329,7 @@ def _compare_tool(market: Market) -> Tool[..., Any]:
 
 def _rent_tool(market: Market) -> Tool[..., Any]:
     @tool(requires_approval=True)
-    async def rent_offer(offer_id: int, hours: float) -> dict[str, Any]:
+    async def rent_offer(offer_id: int, hours: Hours) -> dict[str, Any]:
         """Rent an offer. This spends money, so a person has to approve it first.
 
         Args:

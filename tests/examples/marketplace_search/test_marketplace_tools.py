@@ -12,6 +12,7 @@ import pytest
 from examples.marketplace_search.market import Market, Offer, SnapshotMarket, open_market
 from examples.marketplace_search.tools import make_tools
 from ling_agent import ToolError
+from ling_agent.tools.problems import ArgumentError
 
 
 def offer(number: int, gpu: str, price: float, **changes: Any) -> Offer:
@@ -196,8 +197,24 @@ def test_cost_of_what_cannot_be_had() -> None:
         use("estimate_cost", gpu_or_offer="10006", hours=1, spot=True)
     with pytest.raises(ToolError, match="Name a GPU model"):
         use("estimate_cost", gpu_or_offer="any", hours=1)
-    with pytest.raises(ToolError, match="more than 0"):
-        use("estimate_cost", gpu_or_offer="4090", hours=0)
+
+
+@pytest.mark.parametrize("hours", [0, -1, 69655])
+def test_hours_are_more_than_none_and_at_most_a_year(hours: float) -> None:
+    tools = {tool.name: tool for tool in make_tools(SmallMarket())}
+    for name, what in (("estimate_cost", "gpu_or_offer"), ("rent_offer", "offer_id")):
+        with pytest.raises(ArgumentError, match="hours: expected a value"):
+            tools[name].validate({what: "10001", "hours": hours})
+
+
+def test_the_number_of_an_offer_is_no_model() -> None:
+    for name, arguments in (
+        ("browse_marketplace", {"gpu": "RTX 10001"}),
+        ("compare_gpus", {"gpus": ["10001", "RTX 4090"]}),
+        ("estimate_cost", {"gpu_or_offer": "RTX 10001", "hours": 1}),
+    ):
+        with pytest.raises(ToolError, match="Call offer_details with offer_id 10001"):
+            use(name, **arguments)
 
 
 @pytest.mark.parametrize(
