@@ -116,6 +116,11 @@ def schema_checker(name: str, schema: dict[str, Any]) -> Checker:
     Raises:
         ConfigurationError: The schema is not valid, not an object, or refers to something outside.
     """
+    if not isinstance(schema, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(
+            f"tool '{name}': the parameters must be a JSON Schema as a dict, "
+            f"not {type(schema).__name__}"
+        )
     if schema.get("type", "object") != "object":
         raise ConfigurationError(
             f"tool '{name}': the parameters must be a schema of type 'object', "

@@ -24,6 +24,7 @@ from ling_agent.backends.llama_engine import EngineSettings, Generation, LlamaEn
 from ling_agent.errors import BackendUnavailable, ConfigurationError, ContextOverflow
 from ling_agent.messages import UserMessage
 from ling_agent.profiles import CHATML
+from ling_agent.testing.conformance import BACKEND_CHECKS, BackendCheck
 
 pytestmark = pytest.mark.model
 
@@ -266,3 +267,9 @@ async def test_too_little_memory_is_answered_with_what_would_be_needed(
     monkeypatch.setattr("ling_agent.backends.llama_engine.available_memory", lambda: 100 << 20)
     with pytest.raises(BackendUnavailable, match=r"needs about \d\.\d GiB .* 0\.1 GiB"):
         await LlamaCppBackend(str(model)).describe()
+
+
+@pytest.mark.parametrize("check", BACKEND_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.anyio
+async def test_the_backend_conforms(check: BackendCheck, model: Path) -> None:
+    await check(lambda: LlamaCppBackend(str(model), n_ctx=2048))

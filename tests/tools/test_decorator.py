@@ -147,6 +147,8 @@ def test_from_schema_keeps_the_schema_and_not_the_callers_object() -> None:
 @pytest.mark.parametrize(
     ("schema", "says"),
     [
+        ("object", "as a dict, not str"),
+        (None, "as a dict, not NoneType"),
         ({"type": "array"}, "of type 'object', not 'array'"),
         ({"type": "object", "properties": {"a": {"type": "whole"}}}, "properties/a/type"),
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}, "'#/\\$defs/b'"),
@@ -156,6 +158,6 @@ def test_from_schema_keeps_the_schema_and_not_the_callers_object() -> None:
         ),
     ],
 )
-def test_a_broken_raw_schema_is_refused_at_once(schema: dict[str, Any], says: str) -> None:
+def test_a_broken_raw_schema_is_refused_at_once(schema: Any, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         Tool.from_schema("raw", "", schema, search)

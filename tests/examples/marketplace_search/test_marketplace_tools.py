@@ -208,11 +208,12 @@ def test_hours_are_more_than_none_and_at_most_a_year(hours: float) -> None:
 
 
 def test_the_number_of_an_offer_is_no_model() -> None:
-    for name, arguments in (
+    cases: list[tuple[str, dict[str, Any]]] = [
         ("browse_marketplace", {"gpu": "RTX 10001"}),
         ("compare_gpus", {"gpus": ["10001", "RTX 4090"]}),
         ("estimate_cost", {"gpu_or_offer": "RTX 10001", "hours": 1}),
-    ):
+    ]
+    for name, arguments in cases:
         with pytest.raises(ToolError, match="Call offer_details with offer_id 10001"):
             use(name, **arguments)
 
