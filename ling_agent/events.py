@@ -23,7 +23,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
-    """A model request is about to be sent; ``step`` counts from 1."""
+    """The model is about to be asked for a message; ``step`` counts from 1."""
 
     step: int
 
@@ -81,7 +81,7 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class StepFinished:
-    """A model request with its observations is done."""
+    """A message of the model with its observations is done; ``usage`` is what its requests cost."""
 
     step: int
     usage: Usage

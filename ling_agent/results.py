@@ -105,7 +105,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One model request with what followed from it."""
+    """One message of the model with what followed from it; ``index`` counts from 1."""
 
     index: int
     message: AssistantMessage
@@ -121,7 +121,7 @@ class RunResult:
         output: The answer; what there is of one when a limit cut it, else None.
         status: How the run ended.
         plan: The newest plan, or None.
-        steps: The model requests in order.
+        steps: The model's messages in order.
         usage: Cost of the whole run; ``seconds`` is its wall-clock time.
         trajectory: Everything that was said and done, append-only.
         run_id: For `Agent.resume`.
