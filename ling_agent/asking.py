@@ -132,11 +132,14 @@ class Asker:
         return await self._act(sampling, (turn.message.raw or "").rstrip())
 
     async def _act(self, sampling: Sampling, plan: str) -> Turn:
-        """The rest of a message that begins with a plan; it ends with its first call."""
+        """The rest of a message that begins with a plan; a small model's ends with its call."""
         text = planning.begin_call(plan, self._setup.tools.schemas)
+        small = self.info is not None and self.info.small
         complete = FirstCall(text, self._setup.tools.schemas, bare_json=self._bare_json)
-        turn = await self._request(sampling, prefill=text, stop_when=complete, plan_known=True)
-        if not turn.message.calls:
+        turn = await self._request(
+            sampling, prefill=text, stop_when=complete if small else None, plan_known=True
+        )
+        if not small or not turn.message.calls:
             return turn
         message = dataclasses.replace(
             turn.message,

@@ -230,8 +230,7 @@ class Run:
         if (outcome.repeated or used_up) and not self._answer_now:
             # It has what it needs and does not notice: small models do that after each result.
             self._answer_now = True
-            task = self.trajectory.newest_task()[0].data["task"]
-            self._note(planning.ANSWER_NOW.format(task=task))
+            self._ask_for_the_answer()
         if outcome.any_valid:
             self._corrections = 0
         elif not self._count_correction(outcome.observations[-1].content):
@@ -251,9 +250,21 @@ class Run:
     async def _advance_plan(self, plan: Plan) -> None:
         self._plan = planning.advance(plan)
         await self._emit(PlanUpdated(self._plan))
-        told = self._answer_now or not self._setup.backend.renders_prompts
-        if not told and self._plan != plan and planning.is_done(self._plan):
-            self._note(planning.PLAN_DONE)
+        if (
+            self._small
+            and not self._answer_now
+            and self._plan != plan
+            and planning.is_done(self._plan)
+        ):
+            self._ask_for_the_answer()
+
+    def _ask_for_the_answer(self) -> None:
+        task = self.trajectory.newest_task()[0].data["task"]
+        self._note(planning.answer_note(task, small=self._small))
+
+    @property
+    def _small(self) -> bool:
+        return self._asker.info is not None and self._asker.info.small
 
     # -- the log ------------------------------------------------------------------------------
 

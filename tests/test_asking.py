@@ -12,7 +12,7 @@ from ling_agent.backends import Backend, Chunk, ModelInfo, ModelRequest, TextChu
 from ling_agent.events import PlanMade
 from ling_agent.hermes import CallStarted, TextDelta
 from ling_agent.messages import AssistantMessage, UserMessage
-from ling_agent.planning import PLAN_DONE, REVISE
+from ling_agent.planning import REVISE, answer_note
 from ling_agent.testing import ScriptedBackend
 from ling_agent.testing.scripted import Scripted
 
@@ -35,7 +35,7 @@ async def add(a: int, b: int) -> int:
 
 def embedded(*script: Scripted) -> ScriptedBackend:
     """A backend that renders prompts itself, as the embedded one does."""
-    return ScriptedBackend(script, renders_prompts=True, chunk_size=4)
+    return ScriptedBackend(script, renders_prompts=True, chunk_size=4, parameters=500_000_000)
 
 
 async def test_a_model_that_answers_in_words_is_not_made_to_act() -> None:
@@ -63,6 +63,15 @@ async def test_a_model_that_acts_says_first_what_it_means_to_do() -> None:
     backend.assert_exhausted()
 
 
+async def test_a_large_model_may_make_several_calls_and_is_not_told_to_answer() -> None:
+    more = ARGUMENTS + "\n</tool_call>\n" + call("add", a=3, b=4)
+    script = [OPENING, PLAN, more, "3 and 7"]
+    backend = ScriptedBackend(script, renders_prompts=True, chunk_size=4)
+    result = await Agent(backend, tools=[add]).run("1 + 2, and 3 + 4?")
+    assert (result.output, observations(result)) == ("3 and 7", ["3", "7"])
+    assert "note" not in kinds(result)
+
+
 async def test_an_answer_in_json_is_no_call() -> None:
     backend = embedded('{"sum": 3}')
     result = await Agent(backend, tools=[add]).run("1 + 2, as JSON?")
@@ -81,7 +90,7 @@ async def test_a_model_whose_plan_is_carried_out_is_asked_to_answer_once() -> No
     assert observations(result) == ["3", "6"], "it may still call"
     assert result.output == "9"
     notes = [entry.text for entry in result.trajectory if entry.kind == "note"]
-    assert notes == [PLAN_DONE]
+    assert notes == [answer_note("1 + 2 + 3 + 3?", small=True)]
 
 
 async def test_a_failed_call_does_not_carry_out_the_plan() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ling_agent.planning import CallOpening, PlanSplitter, advance, finish, parse_plan
+from ling_agent.planning import CallOpening, PlanSplitter, advance, answer_note, finish, parse_plan
 from ling_agent.results import Plan, PlanStep
 
 WORDS = "Plan: plan **Plan:** ## search a:b 1. 2) - <tool_call> </tool_call> <think> [ ``` * # : {}"
@@ -168,3 +168,9 @@ def test_a_message_that_opens_otherwise_is_none(text: str) -> None:
     assert not CallOpening()(text)
     opening = CallOpening()
     assert not any(opening(char) for char in text)
+
+
+def test_a_short_task_is_said_again_and_a_long_one_is_not() -> None:
+    assert answer_note("What?", small=True).startswith("What? Answer in one sentence")
+    assert answer_note("What?", small=False).startswith("What? Answer in words")
+    assert answer_note("word " * 200, small=True).startswith("Answer in one sentence")

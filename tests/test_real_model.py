@@ -49,6 +49,17 @@ async def test_a_whole_run_plans_searches_and_answers(model: Path) -> None:
     assert result.usage.cached_tokens > result.usage.prompt_tokens / 3
 
 
+async def test_a_question_that_the_model_answers_in_words_takes_one_request(model: Path) -> None:
+    agent = make_agent(SnapshotMarket(), f"llamacpp:{model}")
+    question = "What does VRAM stand for?"
+    plain = await agent.run(question)
+    assert (plain.status, plain.plan) == (RunStatus.completed, None)
+    assert (plain.usage.requests, plain.usage.tool_calls) == (1, 0)
+    async with agent.stream(question) as run:
+        text = "".join([event.text async for event in run if isinstance(event, TextDelta)])
+    assert text.strip() == run.result.output == plain.output
+
+
 async def test_a_streamed_run_equals_an_unstreamed_one(model: Path) -> None:
     agent = make_agent(SnapshotMarket(), f"llamacpp:{model}")
     plain = await agent.run(QUESTION)
@@ -100,7 +111,7 @@ async def test_a_tool_error_reaches_the_model_and_the_run_goes_on(
         raise ToolError(f"the price list has no {gpu}")
 
     result = await Agent(backend, tools=[get_price], limits=Limits(max_steps=5)).run(
-        "What does an RTX 4090 cost per hour?"
+        "Get the price of an RTX 4090."
     )
     observations = [o for step in result.steps for o in step.observations]
     assert observations[0].is_error

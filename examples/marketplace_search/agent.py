@@ -24,6 +24,6 @@ def make_agent(market: Market, backend: str, *, planning: Planning = "inline") -
         tools=make_tools(market),
         instructions=INSTRUCTIONS,
         planning=planning,
-        limits=Limits(max_steps=6, max_tool_calls=1),
+        limits=Limits(max_steps=8, max_tool_calls=4),
         sampling=Sampling(temperature=0.0, max_tokens=256),
     )

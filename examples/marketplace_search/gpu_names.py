@@ -22,6 +22,10 @@ _NOISE = re.compile(
 _SERIES = re.compile(r"^(rtx|gtx)(?=[a-z]?\d)")
 
 
+class UnknownGpuError(ToolError):
+    """A model that the marketplace does not have; the text says so and names the nearest ones."""
+
+
 def split_count(name: str) -> tuple[str, int | None]:
     """Split ``"2x NVIDIA GeForce RTX 3090"`` into the name and 2; None without a count."""
     match = _COUNT_PREFIX.match(name)
@@ -58,7 +62,7 @@ def find_gpu(name: str, known: Iterable[str]) -> str:
         known: Short names of the models on the marketplace.
 
     Raises:
-        ToolError: No such model; the text lists the nearest ones, or all of them.
+        UnknownGpuError: No such model; the text lists the nearest ones, or all of them.
     """
     by_key = {gpu_key(model): model for model in known}
     key = gpu_key(name)
@@ -67,7 +71,7 @@ def find_gpu(name: str, known: Iterable[str]) -> str:
             return by_key[candidate]
     near = [by_key[match] for match in difflib.get_close_matches(key, by_key, n=3, cutoff=0.6)]
     listing = f"Did you mean {' or '.join(near)}? " if near else ""
-    raise ToolError(
+    raise UnknownGpuError(
         f"None: there is no GPU model {name.strip()!r} on the marketplace. {listing}"
         f"Known models: {', '.join(sorted(by_key.values()))}."
     )

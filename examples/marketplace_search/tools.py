@@ -9,13 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from ling_agent import Tool, ToolError, tool
 
-from .gpu_names import find_gpu, is_any, split_count
+from .gpu_names import UnknownGpuError, find_gpu, is_any, split_count
 from .market import Market, Offer
 from .text import (
     brief,
@@ -29,9 +27,8 @@ from .text import (
 )
 
 SortKey = Literal["price", "reliability", "vram", "ram"]
-# A year at most: small models put an offer's number here, and are told.
-Hours = Annotated[float, Field(gt=0, le=8760)]
 
+YEAR = 8760  # hours
 SHOWN = 3  # offers in a search result: enough to choose from, short enough for a small model
 """More offers than this fill a small context window and help nobody."""
 
@@ -84,6 +81,12 @@ def _by_id(offers: list[Offer], offer_id: int) -> Offer:
     raise ToolError(
         f"There is no offer {offer_id}. Call browse_marketplace with the GPU model instead."
     )
+
+
+def _check_hours(hours: float) -> None:
+    # Not in the schema: a small model that reads a bound there writes the bound.
+    if not 0 < hours <= YEAR:
+        raise ToolError(f"hours is the duration: more than 0, at most {YEAR} (a year).")
 
 
 def _conditions(price: float | None, reliability: float | None, spot: bool) -> str:
@@ -149,7 +152,10 @@ def _search_tool(market: Market) -> Tool[..., Any]:
             spot: true for spot prices, false for on-demand prices.
             min_reliability: Lowest acceptable reliability in percent.
         """
-        offers, name = _of_model(await market.offers(), gpu)
+        try:
+            offers, name = _of_model(await market.offers(), gpu)
+        except UnknownGpuError as unknown:  # an answer to a search, not a mistake
+            return {"summary": str(unknown), "found": 0}
         # Small models write 0 where they mean "no limit".
         price = max_price_per_hour if max_price_per_hour and max_price_per_hour > 0 else None
         share = min_reliability if min_reliability and min_reliability > 0 else None
@@ -198,7 +204,8 @@ def _details_tool(market: Market) -> Tool[..., Any]:
             prices += f" and {usd(spot)} per hour spot"
         state = "rented, not available" if offer.rented else "available"
         return {
-            "summary": f"Offer {offer.id}: {offer.label}, {prices}, {state}. "
+            "summary": f"Offer {offer.id}: {offer.label}, {number(offer.disk_gb)} GB disk, "
+            f"{number(offer.ram_gb)} GB RAM, {country_name(offer.country)}, {prices}, {state}. "
             f"{spot_sentence(offer)}",
             **brief(offer),
             "available": not offer.rented,
@@ -231,7 +238,7 @@ def _cost_tool(market: Market) -> Tool[..., Any]:
     @tool
     async def estimate_cost(
         gpu_or_offer: str,
-        hours: Hours,
+        hours: float,
         spot: bool = False,
     ) -> dict[str, Any]:
         """Total cost of renting for some hours. For questions that give hours.
@@ -241,6 +248,7 @@ def _cost_tool(market: Market) -> Tool[..., Any]:
             hours: Duration in hours.
             spot: true for spot prices, false for on-demand prices.
         """
+        _check_hours(hours)
         offer = _choose(await market.offers(), gpu_or_offer, spot=spot)
         price = offer.price(spot=spot)
         if price is None:
@@ -329,13 +337,14 @@ def _compare_tool(market: Market) -> Tool[..., Any]:
 
 def _rent_tool(market: Market) -> Tool[..., Any]:
     @tool(requires_approval=True)
-    async def rent_offer(offer_id: int, hours: Hours) -> dict[str, Any]:
+    async def rent_offer(offer_id: int, hours: float) -> dict[str, Any]:
         """Rent an offer. This spends money, so a person has to approve it first.
 
         Args:
             offer_id: Number of the offer.
             hours: Intended duration in hours.
         """
+        _check_hours(hours)
         offer = _by_id(await market.offers(), offer_id)
         if offer.rented:
             raise ToolError(f"Offer {offer_id} is rented by someone else.")

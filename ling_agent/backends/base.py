@@ -31,12 +31,22 @@ class ModelInfo:
         context_window: Tokens of prompt and answer together; None when unknown.
         profile: Facts about the model's family.
         notes: What was degraded, one line each.
+        parameters: Number of weights; None when unknown.
     """
 
     model: str
     context_window: int | None = None
     profile: Profile = CHATML
     notes: tuple[str, ...] = ()
+    parameters: int | None = None
+
+    @property
+    def small(self) -> bool:
+        """Whether it is of the size at which models write on behind a call and never stop calling.
+
+        Measured with 0.5 billion weights; the bound of 4 billion is a judgement. Unknown is large.
+        """
+        return self.parameters is not None and self.parameters < 4_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

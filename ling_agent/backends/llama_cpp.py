@@ -75,8 +75,9 @@ class LlamaCppBackend(Backend):
 
     async def describe(self) -> ModelInfo:
         engine = await self._engine()
-        info = await self._submit(engine, lambda e: (e.header, e.n_ctx))
-        header, n_ctx = info
+        header, n_ctx, parameters = await self._submit(
+            engine, lambda e: (e.header, e.n_ctx, e.parameters)
+        )
         profile = self._profile
         if profile is None:
             text = {k: v for k, v in header.metadata.items() if isinstance(v, str)}
@@ -84,7 +85,7 @@ class LlamaCppBackend(Backend):
         notes: tuple[str, ...] = ()
         if 0 < n_ctx < header.context_length:
             notes = (f"context window {n_ctx:,} of the model's {header.context_length:,} tokens",)
-        return ModelInfo(Path(header.path).stem, n_ctx, profile, notes)
+        return ModelInfo(Path(header.path).stem, n_ctx, profile, notes, parameters)
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Chunk], None]:

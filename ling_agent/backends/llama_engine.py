@@ -76,6 +76,7 @@ class LlamaEngine:
         self.n_ctx = _choose_context(self.header, settings)
         self._lib.llama_backend_init()
         self._model = self._load_model()
+        self.parameters = int(self._lib.llama_model_n_params(self._model))
         self._vocab = self._lib.llama_model_get_vocab(self._model)
         self._context = self._create_context()
         self._in_cache: list[int] = []

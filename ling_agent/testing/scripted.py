@@ -59,6 +59,7 @@ class ScriptedBackend(Backend):
         chunk_size: Characters a chunk for plain texts; None sends each whole.
         context_window: What `describe` says.
         profile: What `describe` says.
+        parameters: What `describe` says.
         renders_prompts: True makes the loop keep raw texts and send prefills; replies are what
             comes after the prefill.
 
@@ -73,13 +74,14 @@ class ScriptedBackend(Backend):
         chunk_size: int | None = None,
         context_window: int | None = 32768,
         profile: Profile = CHATML,
+        parameters: int | None = None,
         renders_prompts: bool = False,
     ) -> None:
         if isinstance(replies, str):  # which is an iterable of texts, of one character each
             raise ConfigurationError("replies: give a list of texts, not one text")
         self._replies: Iterator[Scripted] = iter(replies)
         self._chunk_size = chunk_size
-        self._info = ModelInfo("scripted", context_window, profile)
+        self._info = ModelInfo("scripted", context_window, profile, parameters=parameters)
         self.renders_prompts = renders_prompts
         self.requests: list[ModelRequest] = []
 

@@ -123,7 +123,6 @@ def test_snippets_run_on_the_real_model(page: Path, namespace: dict[str, Any]) -
 
 
 @pytest.mark.model
-@pytest.mark.xfail(reason="the default model does not complete it; README.md says so", strict=False)
 def test_hello_world_completes_on_the_default_model(namespace: dict[str, Any]) -> None:
     pytest.importorskip("llama_cpp")
     page = ROOT / "README.md"
