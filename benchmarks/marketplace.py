@@ -38,6 +38,7 @@ async def ask(agent: Agent, question: dict[str, Any]) -> dict[str, Any]:
         "problems": list(verdict.problems),
         "plan": str(result.plan.text) if result.plan else None,
         "calls": _calls(result),
+        "steps": len(result.steps),
         "requests": result.usage.requests,
         "prompt_tokens": result.usage.prompt_tokens,
         "cached_tokens": result.usage.cached_tokens,
@@ -74,17 +75,17 @@ def report(rows: list[dict[str, Any]], model: str) -> str:
     lines = [
         header(f"Marketplace questions, {model}, greedy", "llama-cpp-python"),
         "",
-        "| question | right | steps | calls | tokens | seconds |",
-        "|---|---|---|---|---|---|",
+        "| question | right | steps | requests | calls | tokens | seconds |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         mark = "yes" if row["right"] else "**no**"
         lines.append(
-            f"| {row['question']} | {mark} | {row['requests']} | {len(row['calls'])} | "
+            f"| {row['question']} | {mark} | {row['steps']} | {row['requests']} | {len(row['calls'])} | "
             f"{row['completion_tokens']} | {row['seconds']:.1f} |"
         )
     total = sum(row["seconds"] for row in rows)
-    steps = sum(row["requests"] for row in rows) / max(len(rows), 1)
+    steps = sum(row["steps"] for row in rows) / max(len(rows), 1)
     tokens = sum(row["completion_tokens"] for row in rows)
     lines += [
         "",
