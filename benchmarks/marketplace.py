@@ -81,8 +81,8 @@ def report(rows: list[dict[str, Any]], model: str) -> str:
     for row in rows:
         mark = "yes" if row["right"] else "**no**"
         lines.append(
-            f"| {row['question']} | {mark} | {row['steps']} | {row['requests']} | {len(row['calls'])} | "
-            f"{row['completion_tokens']} | {row['seconds']:.1f} |"
+            f"| {row['question']} | {mark} | {row['steps']} | {row['requests']} | "
+            f"{len(row['calls'])} | {row['completion_tokens']} | {row['seconds']:.1f} |"
         )
     total = sum(row["seconds"] for row in rows)
     steps = sum(row["steps"] for row in rows) / max(len(rows), 1)
