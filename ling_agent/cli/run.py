@@ -28,7 +28,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "task", metavar="TASK", help="what to do; - reads it from standard input, for long ones"
     )
     add_agent_options(parser)
-    parser.add_argument("--max-steps", type=int, metavar="N", help="most model requests")
+    parser.add_argument("--max-steps", type=int, metavar="N", help="most messages of the model")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for the whole run")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=run)
