@@ -63,7 +63,7 @@ $(VENV)/.core: pyproject.toml $(VENV)/.python
 
 $(VENV)/.llamacpp: $(VENV)/.core
 	@$(BIN)/python -c 'import llama_cpp' 2>/dev/null || \
-		echo "Building llama.cpp: about 2.5 minutes on 2 cores, once (later installs use pip's cache) ..."
+		echo "Building llama.cpp: about 2 minutes on 2 cores, once (later installs use pip's cache) ..."
 	@$(PIP) install --quiet --editable '.[llamacpp]'
 	@touch $@
 

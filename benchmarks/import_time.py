@@ -7,6 +7,7 @@ time on a busy machine says little; the first run of each writes the bytecode an
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -56,11 +57,17 @@ def main() -> None:
     """Measure and print a Markdown table."""
     parser = argparse.ArgumentParser(description="CPU time of importing ling_agent.")
     parser.add_argument("--runs", type=int, default=10, help="fresh interpreters each")
-    runs = parser.parse_args().runs
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    measured = measure(options.runs)
+    if options.json:
+        rows = {name: [round(value, 4) for value in values] for name, values in measured.items()}
+        print(json.dumps({"runs": options.runs, "cpu_seconds_median_least_most": rows}))
+        return
     print(header("Import time", "anyio", "pydantic", "httpx2"))
-    print(f"\nCPU seconds of {runs} fresh interpreters each, less an empty one's.\n")
+    print(f"\nCPU seconds of {options.runs} fresh interpreters each, less an empty one's.\n")
     print("| | median, s | least | most |\n|---|---|---|---|")
-    for name, (median, least, most) in measure(runs).items():
+    for name, (median, least, most) in measured.items():
         print(f"| `{name}` | {median:.3f} | {least:.3f} | {most:.3f} |")
 
 

@@ -1,6 +1,6 @@
 """Cost of the Hermes parser: one call whose arguments are 1 kB to 1 MB long, and many short calls.
 
-Run with `python benchmarks/parser.py [--json]`. Measured are the whole text in one `feed` and the
+Run with `python -m benchmarks.parser [--json]`. Measured are the whole text in one `feed` and the
 text in chunks of 4 characters, about what a token is. Linear means that time(2n) / time(n) stays
 near 2: in chunks, and for many calls in one piece too. (One long string in one piece is a few
 calls into C, whose times show the processor's caches.) The bound on the cost of a token is for
@@ -14,15 +14,13 @@ import argparse
 import gc
 import json
 import platform
-import sys
 import time
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ling_agent.hermes import CallParsed, HermesParser, render_call
+
+from .report import header, processor
 
 SIZES = tuple(1024 * 2**power for power in range(11))
 TOKEN_CHARS = 4
@@ -114,14 +112,6 @@ def doubled(times: dict[int, float], size: int) -> float | None:
     return times[size] / times[size // 2] if size // 2 in times else None
 
 
-def cpu_model() -> str:
-    """The processor's name, where the system says it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--json", action="store_true", help="print one JSON object")
@@ -133,14 +123,14 @@ def main() -> int:
     head = {
         "date": date.today().isoformat(),
         "python": platform.python_version(),
-        "cpu": cpu_model(),
+        "cpu": processor(),
         "worst_ratio": round(worst_ratio, 2),
         "worst_us_per_token": round(worst_cost, 2),
     }
     if as_json:
         print(json.dumps({**head, "rows": [asdict(row) for row in rows]}, indent=1))
     else:
-        print(f"{head['date']}, Python {head['python']}, {head['cpu']}")
+        print(header("Hermes parser") + "\n")
         print(
             f"{'text':>6}{'chars':>10}{'whole ms':>10}{'2n/n':>7}"
             f"{'4-char ms':>11}{'2n/n':>7}{'µs/token':>10}"
