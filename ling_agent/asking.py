@@ -104,6 +104,16 @@ class Asker:
             sampling, prefill=prefill, stop_when=stop_when, tool_choice=tool_choice
         )
 
+    async def ask_for_plan(self) -> Turn | RunStatus:
+        """Ask for a message that is a plan, and nothing behind it where the backend can stop."""
+        sampling = await self._begin()
+        if isinstance(sampling, RunStatus):
+            return sampling
+        prefill = f"{planning.PREFILL}\n1."
+        return await self._request(
+            sampling, prefill=prefill, stop_when=planning.PlanEnd(prefill), only_plan=True
+        )
+
     async def ask_with_plan(self, plan: Plan | None) -> Turn | RunStatus:
         """Ask for one message that says what it means to do before it does it.
 
@@ -185,12 +195,14 @@ class Asker:
         tool_choice: Literal["auto", "none"] = "auto",
         unless_call: bool = False,
         plan_known: bool = False,
+        only_plan: bool = False,
     ) -> Turn:
         """Send one request and read what comes.
 
         Args:
             unless_call: Give the message up when it opens with a call.
             plan_known: The plan in the prefill was taken already.
+            only_plan: Cut off what begins behind the plan.
         """
         renders = self._setup.backend.renders_prompts
         request = ModelRequest(
@@ -210,6 +222,7 @@ class Asker:
             emit=self._emit,
             on_plan=_known_plan if plan_known else self._on_plan,
             unless_call=unless_call and renders,
+            only_plan=only_plan and renders,
         )
         self._count(Usage(requests=1))
         turn = await reader.read(self._setup.backend)

@@ -143,7 +143,7 @@ class Run:
         before = self._plan
         if before is not None and not self._was_noted(planning.REVISE):
             self._note(planning.REVISE)
-        turn = await self._asker.ask(prefill=f"{planning.PREFILL}\n1.")
+        turn = await self._asker.ask_for_plan()
         if isinstance(turn, RunStatus) or turn.message.calls or turn.failures:
             # It acts at once: that is no plan, but the call is worth more than the form.
             return await self._take(turn)

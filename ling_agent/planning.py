@@ -132,6 +132,23 @@ class CallOpening:
         return bool(_OPENING.match(self._head))
 
 
+class PlanEnd:
+    """Says when the plan with which a message begins is over, for `ModelRequest.stop_when`.
+
+    Args:
+        prefill: What the message begins with.
+    """
+
+    def __init__(self, prefill: str) -> None:
+        self._splitter = PlanSplitter()
+        self(prefill)
+
+    def __call__(self, piece: str) -> bool:
+        """Take a piece; whether something else than the plan has begun with it."""
+        self._splitter.feed(piece)
+        return self._splitter.complete
+
+
 def line_ends(piece: str) -> bool:
     """Whether a line is complete with this piece; ends the request for an inline plan."""
     return "\n" in piece

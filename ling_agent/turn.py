@@ -90,6 +90,7 @@ class TurnReader:
         emit: Takes the events.
         on_plan: Takes the text of a leading plan as soon as it is complete.
         unless_call: Give a message up that opens with a call: nothing of it is read or emitted.
+        only_plan: Leave out what is behind the plan; for a message that is known to begin with one.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class TurnReader:
         emit: Emit,
         on_plan: Callable[[str], Awaitable[None]],
         unless_call: bool = False,
+        only_plan: bool = False,
     ) -> None:
         tools: Sequence[object] | None = request.tools or None
         self._parser = HermesParser(tools=tools, bare_json=bare_json)  # pyright: ignore[reportArgumentType]
@@ -114,6 +116,8 @@ class TurnReader:
         self._plan_told = False
         self._opening = CallOpening() if unless_call else None
         self._given_up = False
+        self._only_plan = only_plan
+        self._left_out = 0
         self._raw: list[str] = []
         self._content: list[str] = []
         self._reasoning: list[str] = []
@@ -161,10 +165,14 @@ class TurnReader:
             self._given_up = True
         if self._given_up:
             return
-        rest = self._splitter.feed(text)
+        await self._behind_plan(self._splitter.feed(text))
+
+    async def _behind_plan(self, text: str) -> None:
         await self._tell_plan()
-        if rest:
-            await self._events(self._parser.feed(rest))
+        if self._only_plan:
+            self._left_out += len(text)
+        elif text:
+            await self._events(self._parser.feed(text))
 
     async def _tell_plan(self) -> None:
         if not self._plan_told and self._splitter.complete:
@@ -173,10 +181,7 @@ class TurnReader:
                 await self._on_plan(self._splitter.plan)
 
     async def _finish(self, finish_reason: FinishReason) -> None:
-        rest = self._splitter.finish()
-        await self._tell_plan()
-        if rest:
-            await self._events(self._parser.feed(rest))
+        await self._behind_plan(self._splitter.finish())
         reason = "length" if finish_reason == "length" else "stop"
         await self._events(self._parser.finish(reason))
 
@@ -206,7 +211,7 @@ class TurnReader:
             content=content,
             reasoning="".join(self._reasoning) or None,
             calls=tuple(self._calls),
-            raw="".join(self._raw) if self._keep_raw else None,
+            raw=self._text_to_repeat() if self._keep_raw else None,
         )
         return Turn(
             message,
@@ -217,3 +222,7 @@ class TurnReader:
             finished.usage,
             opened_call=self._given_up,
         )
+
+    def _text_to_repeat(self) -> str:
+        text = "".join(self._raw)
+        return text[: -self._left_out].rstrip() if self._left_out else text

@@ -187,3 +187,15 @@ async def test_a_revision_that_a_limit_forbade_is_asked_for_once_when_resumed() 
     notes = [m.content for m in resumed.trajectory.messages() if isinstance(m, UserMessage)]
     assert notes.count(REVISE) == 1
     assert isinstance(resumed.trajectory.messages()[-1], AssistantMessage)
+
+
+async def test_an_explicit_plan_ends_where_its_list_does() -> None:
+    plan = " add them\n2. answer"
+    backend = embedded(plan + "\n\nBased on this plan I will", call("add", a=1, b=2), "3")
+    events, result = await stream(Agent(backend, tools=[add], planning="explicit"), "1 + 2?")
+    assert result.output == "3"
+    assert result.plan is not None
+    assert [step.text for step in result.plan.steps] == ["add them", "answer"]
+    assert result.steps[0].message.raw == "Plan:\n1." + plan
+    assert "Based" not in "".join(e.text for e in events if isinstance(e, TextDelta))
+    assert backend.requests[1].messages[1] == result.steps[0].message

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ling_agent.planning import CallOpening, PlanSplitter, advance, answer_note, finish, parse_plan
+from ling_agent.planning import (
+    CallOpening,
+    PlanEnd,
+    PlanSplitter,
+    advance,
+    answer_note,
+    finish,
+    parse_plan,
+)
 from ling_agent.results import Plan, PlanStep
 
 WORDS = "Plan: plan **Plan:** ## search a:b 1. 2) - <tool_call> </tool_call> <think> [ ``` * # : {}"
@@ -174,3 +182,18 @@ def test_a_short_task_is_said_again_and_a_long_one_is_not() -> None:
     assert answer_note("What?", small=True).startswith("What? Answer in one sentence")
     assert answer_note("What?", small=False).startswith("What? Answer in words")
     assert answer_note("word " * 200, small=True).startswith("Answer in one sentence")
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        (" look\n2. answer", False),
+        (" look\n2. answer\n", False),
+        (" look\n2. answer\n\n3. check", False),
+        (" look\n2. answer\n\nBased on", True),
+        (" look\n<tool_call>", True),
+    ],
+)
+def test_the_end_of_a_plan_is_noticed(text: str, ends: bool) -> None:
+    end = PlanEnd("Plan:\n1.")
+    assert any([end(char) for char in text]) is ends  # noqa: C419 - all of them are fed
