@@ -133,7 +133,10 @@ class Asker:
         if sampling is None:
             return RunStatus.max_tokens
         turn = await self._request(
-            sampling, prefill=planning.INLINE_PREFILL, stop_when=planning.line_ends
+            sampling,
+            prefill=planning.INLINE_PREFILL,
+            stop_when=planning.line_ends,
+            only_plan=True,
         )
         self.charge(turn.usage)
         sampling = await self._affordable()
@@ -143,8 +146,8 @@ class Asker:
 
     async def _act(self, sampling: Sampling, plan: str) -> Turn:
         """The rest of a message that begins with a plan; a small model's ends with its call."""
-        text = planning.begin_call(plan, self._setup.tools.schemas)
         small = self.info is not None and self.info.small
+        text = planning.begin_call(plan, self._setup.tools.schemas, small=small)
         complete = FirstCall(text, self._setup.tools.schemas, bare_json=self._bare_json)
         turn = await self._request(
             sampling, prefill=text, stop_when=complete if small else None, plan_known=True

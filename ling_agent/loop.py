@@ -79,7 +79,9 @@ class Run:
         self._output: str | None = None
         self._error: LingAgentError | None = None
         self._corrections = 0
-        self._answer_now = False
+        # The next message is to be in words: all calls are used up, or one was repeated.
+        self._answer_now = setup.limits.max_tool_calls == 0
+        self._finished_step = 0
         self._deadline = math.inf
         self._asker = Asker(setup, trajectory, run_id, emit, self._adopt_plan)
         self._observer = Observer(setup, trajectory, run_id, emit, approvals or {})
@@ -129,8 +131,10 @@ class Run:
         if unanswered(self.trajectory):
             self._asker.by_step[self._asker.step] = Usage()  # an earlier run paid for it
             return Phase.OBSERVE
-        if isinstance(self.trajectory.messages()[-1], AssistantMessage):
-            self._note(_CUT)  # a resumed run: the answer was the last thing that happened
+        last = self.trajectory.messages()[-1]
+        if isinstance(last, AssistantMessage):
+            # A resumed run: an answer that could not be used was the last thing that happened.
+            self._note(_mistake(last.content))
         if self._setup.planning == "explicit" and (
             self._plan is None or self._was_noted(planning.REVISE)
         ):
@@ -174,7 +178,8 @@ class Run:
 
     async def _call(self) -> Phase:
         first = not any(entry.kind == "assistant" for entry in self.trajectory.newest_task())
-        if self._setup.planning == "inline" and first and self._setup.backend.renders_prompts:
+        plans = self._setup.planning == "inline" and first and not self._answer_now
+        if plans and self._setup.backend.renders_prompts:
             turn = await self._asker.ask_with_plan(self._plan)
         else:
             turn = await self._asker.ask(tool_choice="none" if self._answer_now else "auto")
@@ -184,6 +189,8 @@ class Run:
         """Decide what a message means: calls, a mistake, only a plan, or the answer."""
         if isinstance(turn, RunStatus):
             self._end(turn)
+            if self._asker.step > self._finished_step and self._asker.step in self._asker.by_step:
+                await self._finish_step()  # a limit between the requests of one message
             return Phase.DONE
         self._append_turn(turn)
         if turn.message.calls or turn.failures:
@@ -227,9 +234,9 @@ class Run:
             self._end(outcome.status)
             return Phase.DONE
         used_up = self._observer.executed == self._setup.limits.max_tool_calls
-        if (outcome.repeated or used_up) and not self._answer_now:
+        told, self._answer_now = self._answer_now, outcome.repeated or used_up
+        if self._answer_now and not told:
             # It has what it needs and does not notice: small models do that after each result.
-            self._answer_now = True
             self._ask_for_the_answer()
         if outcome.any_valid:
             self._corrections = 0
@@ -243,9 +250,13 @@ class Run:
         failed = any(observation.is_error for observation in observations)
         if not failed:
             await self._advance_plan(self._plan)
-        elif self._setup.planning == "explicit" and self._plan.revision < _MAX_REVISIONS:
+        elif self._revises and self._plan.revision < _MAX_REVISIONS:
             return Phase.PLAN
         return Phase.CALL
+
+    @property
+    def _revises(self) -> bool:
+        return self._setup.planning == "explicit" and not self._answer_now
 
     async def _advance_plan(self, plan: Plan) -> None:
         self._plan = planning.advance(plan)
@@ -275,7 +286,7 @@ class Run:
         self._asker.charge(turn.usage)
 
     async def _finish_step(self) -> None:
-        step = self._asker.step
+        self._finished_step = step = self._asker.step
         await self._emit(StepFinished(step, self._asker.by_step[step]))
 
     def _note(self, text: str) -> None:
@@ -298,7 +309,7 @@ class Run:
 
     def _fail(self, error: LingAgentError) -> None:
         kinds = {entry.kind for entry in self.trajectory.newest_task()}
-        if not kinds & {"plan", "assistant"} and not self._asker.partial:
+        if not kinds & {"plan", "assistant", "usage"} and not self._asker.partial:
             raise error  # nothing was done that a result could keep
         self._error = error
         self.trajectory.append(
@@ -336,6 +347,15 @@ class Run:
             pending_approvals=self._observer.pending_approvals if waiting else (),
             notes=self._asker.info.notes if self._asker.info else (),
         )
+
+
+def _mistake(content: str) -> str:
+    """What to tell the model about a message that ended a run without being its answer."""
+    splitter = planning.PlanSplitter()
+    rest = splitter.feed(content) + splitter.finish()
+    if rest.strip():
+        return _CUT
+    return planning.CARRY_OUT if splitter.plan else _EMPTY
 
 
 def _last_plan(trajectory: Trajectory) -> Plan | None:

@@ -95,7 +95,7 @@ def answer_note(task: str, *, small: bool) -> str:
     return f"{again}Answer in words from the results above."
 
 
-def begin_call(plan: str, tools: Sequence[Mapping[str, Any]]) -> str:
+def begin_call(plan: str, tools: Sequence[Mapping[str, Any]], *, small: bool) -> str:
     """The plan with the beginning of the call that it announces.
 
     The tool is the declared one that the plan names first; when it names none, the model goes on
@@ -104,19 +104,23 @@ def begin_call(plan: str, tools: Sequence[Mapping[str, Any]]) -> str:
     Args:
         plan: The message so far.
         tools: OpenAI tool objects.
+        small: Begin the first argument, too, where there are any: a small model leaves out what has
+            a default although it is asked for.
     """
-    found: list[tuple[int, str, bool]] = []
+    found: list[tuple[int, int, Mapping[str, Any]]] = []
     for tool in tools:
         function = tool["function"]
-        match = re.search(rf"\b{re.escape(function['name'])}\b", plan)
+        # Names may hold hyphens; of two that begin at one place the longer one is meant.
+        match = re.search(rf"(?<![\w-]){re.escape(function['name'])}(?![\w-])", plan)
         if match:
-            has_arguments = bool(function["parameters"].get("properties"))
-            found.append((match.start(), function["name"], has_arguments))
+            found.append((match.start(), -len(function["name"]), function))
     if not found:
         return f"{plan}\n\n"
-    _, name, has_arguments = min(found)
-    opening = '{"' if has_arguments else "{"
-    return f'{plan}\n<tool_call>\n{{"name": {json.dumps(name)}, "arguments": {opening}'
+    _, _, function = min(found, key=lambda place: place[:2])
+    opening = ""
+    if small:
+        opening = ' {"' if function["parameters"].get("properties") else " {"
+    return f'{plan}\n<tool_call>\n{{"name": {json.dumps(function["name"])}, "arguments":{opening}'
 
 
 class CallOpening:

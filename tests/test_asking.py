@@ -7,12 +7,20 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from ling_agent import Agent, BackendError, BackendUnavailable, Limits, RunStatus, tool
+from ling_agent import (
+    Agent,
+    BackendError,
+    BackendUnavailable,
+    Limits,
+    RunStatus,
+    ToolError,
+    tool,
+)
 from ling_agent.backends import Backend, Chunk, ModelInfo, ModelRequest, TextChunk
-from ling_agent.events import PlanMade
-from ling_agent.hermes import CallStarted, TextDelta
+from ling_agent.events import PlanMade, StepFinished, StepStarted
+from ling_agent.hermes import CallFailed, CallParsed, CallStarted, TextDelta
 from ling_agent.messages import AssistantMessage, UserMessage
-from ling_agent.planning import REVISE, answer_note
+from ling_agent.planning import CARRY_OUT, REVISE, answer_note
 from ling_agent.testing import ScriptedBackend
 from ling_agent.testing.scripted import Scripted
 
@@ -64,7 +72,7 @@ async def test_a_model_that_acts_says_first_what_it_means_to_do() -> None:
 
 
 async def test_a_large_model_may_make_several_calls_and_is_not_told_to_answer() -> None:
-    more = ARGUMENTS + "\n</tool_call>\n" + call("add", a=3, b=4)
+    more = ' {"' + ARGUMENTS + "\n</tool_call>\n" + call("add", a=3, b=4)
     script = [OPENING, PLAN, more, "3 and 7"]
     backend = ScriptedBackend(script, renders_prompts=True, chunk_size=4)
     result = await Agent(backend, tools=[add]).run("1 + 2, and 3 + 4?")
@@ -199,3 +207,122 @@ async def test_an_explicit_plan_ends_where_its_list_does() -> None:
     assert result.steps[0].message.raw == "Plan:\n1." + plan
     assert "Based" not in "".join(e.text for e in events if isinstance(e, TextDelta))
     assert backend.requests[1].messages[1] == result.steps[0].message
+
+
+@tool(name="get")
+async def get(gpu: str) -> str:
+    """Get."""
+    return gpu
+
+
+@tool(name="get-price")
+async def get_price(gpu: str) -> str:
+    """Get a price."""
+    return f"price of {gpu}"
+
+
+async def test_of_two_names_that_begin_alike_the_longer_one_is_called() -> None:
+    backend = embedded(OPENING, "get-price` for it.\n", 'gpu": "A"}}', "fin")
+    result = await Agent(backend, tools=[get, get_price]).run("Price of A?")
+    assert observations(result) == ["price of A"]
+
+
+@pytest.mark.parametrize("parameters", [5, None])
+async def test_a_plan_request_is_read_as_a_plan_and_nothing_else(parameters: int | None) -> None:
+    whole = "add` " + call("add", a=7, b=7)
+    script = [OPENING, whole, ' {"a": 1, "b": 2}}' if parameters is None else ARGUMENTS, "3"]
+    backend = ScriptedBackend(script, renders_prompts=True, chunk_size=1, parameters=parameters)
+    events, result = await stream(Agent(backend, tools=[add]), "1 + 2?")
+    assert observations(result) == ["3"]
+    assert len([e for e in events if isinstance(e, CallParsed)]) == 1
+    assert not [e for e in events if isinstance(e, CallFailed)]
+    backend.assert_exhausted()
+
+
+@pytest.mark.parametrize("chunk_size", [None, 1, 3])
+async def test_chunks_of_a_scripted_model_do_not_matter(chunk_size: int | None) -> None:
+    @tool
+    async def now() -> str:
+        """The time."""
+        return "12:00"
+
+    script = ["<tool_call>", "now`\n", "}}\n</tool_call>", "noon"]
+    backend = ScriptedBackend(script, renders_prompts=True, chunk_size=chunk_size, parameters=5)
+    result = await Agent(backend, tools=[now]).run("Time?")
+    assert (observations(result), result.output) == (["12:00"], "noon")
+
+
+async def test_a_large_model_may_leave_out_what_has_a_default() -> None:
+    @tool
+    async def listing(limit: int = 3) -> str:
+        """List."""
+        return f"{limit} things"
+
+    backend = ScriptedBackend(
+        ["<tool_call>", "listing`\n", " {}}\n</tool_call>", "3"], renders_prompts=True
+    )
+    result = await Agent(backend, tools=[listing]).run("List.")
+    assert observations(result) == ["3 things"]
+
+
+async def test_a_new_call_after_a_repeated_one_is_free_again() -> None:
+    script = [call("add", a=1, b=1)] * 2 + [call("add", a=n, b=n) for n in (2, 3)] + ["6"]
+    backend = ScriptedBackend(script)
+    result = await Agent(backend, tools=[add], planning="off").run("Add.")
+    assert result.output == "6"
+    assert [r.tool_choice for r in backend.requests] == ["auto", "auto", "none", "auto", "auto"]
+
+
+async def test_without_calls_the_answer_is_asked_for_at_once() -> None:
+    backend = embedded("Three.")
+    result = await Agent(backend, tools=[add]).run("1 + 2?", limits=Limits(max_tool_calls=0))
+    assert result.output == "Three."
+    assert [r.tool_choice for r in backend.requests] == ["none"]
+
+
+async def test_a_used_up_call_that_failed_asks_for_no_new_plan() -> None:
+    @tool
+    async def fail(x: str) -> str:
+        """Fail."""
+        raise ToolError("no luck")
+
+    backend = ScriptedBackend(["Plan:\n1. a\n2. b", call("fail", x="A"), "It failed."])
+    agent = Agent(backend, tools=[fail], planning="explicit", limits=Limits(max_tool_calls=1))
+    result = await agent.run("Try.")
+    assert result.output == "It failed."
+    notes = [entry.text for entry in result.trajectory if entry.kind == "note"]
+    assert REVISE not in notes
+
+
+async def test_a_backend_that_fails_behind_a_paid_request_leaves_a_result() -> None:
+    backend = embedded(OPENING, BackendUnavailable("gone"))
+    result = await Agent(backend, tools=[add]).run("1 + 2?")
+    assert (result.status, result.usage.requests) == (RunStatus.failed, 2)
+    assert result.usage.completion_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "note"), [("", "Your answer was empty"), ("Plan: add.", CARRY_OUT)]
+)
+async def test_a_resumed_run_is_told_what_was_wrong(answer: str, note: str) -> None:
+    backend = ScriptedBackend([answer] * 3 + ["3"])
+    agent = Agent(backend, tools=[add])
+    result = await agent.run("1 + 2?")
+    assert result.status is RunStatus.failed
+    resumed = await agent.resume(result.run_id)
+    assert resumed.output == "3"
+    assert [m.content for m in resumed.trajectory.messages() if isinstance(m, UserMessage)][
+        -1
+    ].startswith(note)
+
+
+async def test_a_step_that_a_limit_cuts_in_two_is_finished() -> None:
+    probe = embedded(OPENING, PLAN, ARGUMENTS, "3")
+    whole = await Agent(probe, tools=[add]).run("1 + 2?")
+    spent = [e.data for e in whole.trajectory if e.kind == "usage"][:2]
+    tokens = sum(int(d["prompt_tokens"]) + int(d["completion_tokens"]) for d in spent)
+    agent = Agent(embedded(OPENING, PLAN), tools=[add])
+    events, result = await stream(agent, "1 + 2?", limits=Limits(max_total_tokens=tokens + 10))
+    assert result.status is RunStatus.max_tokens
+    steps = [type(e) for e in events if isinstance(e, StepStarted | StepFinished)]
+    assert steps == [StepStarted, StepFinished]

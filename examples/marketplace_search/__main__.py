@@ -48,9 +48,12 @@ async def ask(question: str, model: str, planning: Planning) -> RunResult:
     print(f"Marketplace search on {source}, model {model}\nQuestion: {question}\n", flush=True)
     agent = make_agent(market, f"llamacpp:{model}", planning=planning)
     view = RunView()
-    async with agent.stream(question) as run:
-        async for event in run:
-            view.show(event)
+    try:
+        async with agent.stream(question) as run:
+            async for event in run:
+                view.show(event)
+    finally:
+        view.close()
     return run.result
 
 

@@ -8,6 +8,7 @@ order; backends with equal settings share it, so that a model is loaded once per
 from __future__ import annotations
 
 import atexit
+import contextlib
 import math
 import queue
 import threading
@@ -225,15 +226,10 @@ class EngineThread:
     _shared_lock = threading.Lock()
 
     def __init__(self, settings: EngineSettings) -> None:
-        self._queue: _Queue = queue.SimpleQueue()
         # The thread must not refer to this object: it lives as long as somebody else does.
-        thread = threading.Thread(
-            target=_serve, args=(settings, self._queue), name="ling-agent-engine", daemon=True
-        )
-        thread.start()
-        stop = weakref.finalize(self, self._queue.put, None)
-        stop.atexit = False
-        atexit.register(_stop_at_exit, weakref.ref(self), thread)
+        self._worker = _Worker(settings)
+        finalizer = weakref.finalize(self, self._worker.queue.put, None)
+        finalizer.atexit = False  # _end_all does more
 
     @classmethod
     def shared(cls, settings: EngineSettings) -> EngineThread:
@@ -244,29 +240,58 @@ class EngineThread:
                 engine = cls._shared[settings] = cls(settings)
             return engine
 
-    def put(self, item: _Job | _Work | None) -> None:
+    def put(self, item: _Job | _Work) -> None:
         """Queue something; items are served in order."""
-        self._queue.put(item)
+        self._worker.queue.put(item)
 
 
-def _stop_at_exit(reference: weakref.ref[EngineThread], thread: threading.Thread) -> None:
-    engine = reference()
-    if engine is not None and thread.is_alive():
-        engine.put(None)
-        thread.join(timeout=2.0)
+class _Worker:
+    """What the engine's thread works with."""
+
+    running: ClassVar[set[_Worker]] = set()
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.queue: _Queue = queue.SimpleQueue()
+        self._settings = settings
+        self._current: _Job | _Work | None = None
+        self._ending = False
+        self._thread = threading.Thread(target=self._serve, name="ling-agent-engine", daemon=True)
+        self.running.add(self)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        """Load on the first item, then serve until None comes."""
+        engine: LlamaEngine | None = None
+        while (item := self.queue.get()) is not None:
+            self._current = item
+            if self._ending:  # read behind the assignment: `end` does the reverse
+                break
+            try:
+                if engine is None:
+                    engine = LlamaEngine(self._settings)
+            except BaseException as error:
+                item.fail(error)
+            else:
+                item.run(engine)
+            self._current = None
+            del item
+        if engine is not None:
+            engine.close()
+        self.running.discard(self)
+
+    def end(self) -> None:
+        """End between two tokens or two batches of a prompt, and wait for it."""
+        self._ending = True
+        self.queue.put(None)
+        current = self._current
+        if isinstance(current, _Job):
+            current.cancelled.set()
+        self._thread.join()
 
 
-def _serve(settings: EngineSettings, items: _Queue) -> None:
-    """Body of the engine thread: load on the first item, then serve until None comes."""
-    engine: LlamaEngine | None = None
-    while (item := items.get()) is not None:
-        try:
-            if engine is None:
-                engine = LlamaEngine(settings)
-        except BaseException as error:
-            item.fail(error)
-        else:
-            item.run(engine)
-        del item
-    if engine is not None:
-        engine.close()
+@atexit.register
+def _end_all() -> None:
+    """Python must not be taken down under llama.cpp's feet: the process would crash."""
+    with contextlib.suppress(KeyboardInterrupt):  # whoever insists gets what they want
+        for worker in tuple(_Worker.running):
+            worker.end()

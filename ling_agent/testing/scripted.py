@@ -110,11 +110,12 @@ class ScriptedBackend(Backend):
             yield chunks
 
     async def _play(self, reply: Reply, request: ModelRequest) -> AsyncGenerator[Chunk, None]:
-        text = request.prefill + reply.text
-        size = reply.chunk_size or max(len(text), 1)
-        for start in range(0, len(text), size):
+        if request.prefill:
+            yield TextChunk(request.prefill)
+        size = reply.chunk_size or max(len(reply.text), 1)
+        for start in range(0, len(reply.text), size):
             await anyio.sleep(reply.delay)
-            piece = text[start : start + size]
+            piece = reply.text[start : start + size]
             yield TextChunk(piece)
             if request.stop_when is not None and request.stop_when(piece):
                 break

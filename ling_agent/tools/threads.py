@@ -38,6 +38,8 @@ async def run_abandonable(f: Callable[[], T], *, name: str) -> T:
     def work() -> None:
         try:
             results.append(context.run(f))
+        except StopIteration as error:  # which no coroutine can raise
+            errors.append(RuntimeError(f"the tool raised {type(error).__name__}"))
         except BaseException as error:
             errors.append(error)
         try:

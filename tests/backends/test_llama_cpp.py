@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -273,3 +275,24 @@ async def test_too_little_memory_is_answered_with_what_would_be_needed(
 @pytest.mark.anyio
 async def test_the_backend_conforms(check: BackendCheck, model: Path) -> None:
     await check(lambda: LlamaCppBackend(str(model), n_ctx=2048))
+
+
+WORKING_AT_EXIT = """
+import sys
+from ling_agent import Agent, Limits
+from ling_agent.backends import LlamaCppBackend
+
+agent = Agent(LlamaCppBackend(sys.argv[1], n_ctx=8192), planning="off")
+agent.run_sync("Say hello.", limits=Limits(max_steps=1))
+print(agent.run_sync("word " * 6000, limits=Limits(timeout=0.2)).status)
+"""
+
+
+def test_a_process_may_end_while_the_engine_works(model: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WORKING_AT_EXIT, str(model)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (0, "timeout", "")

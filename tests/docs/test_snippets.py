@@ -32,9 +32,8 @@ MARKS = {"model", "no-run"}
 MAY_SKIP = 2
 """Blocks that are allowed to be ``no-run`` over all pages."""
 
-_PRIVATE = re.compile(
-    r"/(?:work|root)/|pypi\.org|files\.pythonhosted\.org|registry\.npmjs\.org|deb\.debian\.org"
-)
+_PRIVATE = re.compile(r"(?<![\w./])/(?:home|root|mnt|srv)/")
+"""Paths of somebody's machine."""
 _PRINTED = re.compile(r"^\s*#> ?(.*)$", re.MULTILINE)
 
 

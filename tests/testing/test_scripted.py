@@ -60,7 +60,7 @@ async def test_functions_and_exceptions_and_usage() -> None:
 async def test_a_prefill_is_part_of_what_was_generated() -> None:
     backend = ScriptedBackend([" b"], renders_prompts=True)
     request = ModelRequest((UserMessage("x"),), prefill="a")
-    assert (await ask(backend, request))[0] == TextChunk("a b")
+    assert (await ask(backend, request))[:2] == [TextChunk("a"), TextChunk(" b")]
     assert backend.renders_prompts
 
 

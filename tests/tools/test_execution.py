@@ -457,3 +457,8 @@ async def test_a_tool_that_cancels_itself_is_a_failed_call(anyio_backend: str) -
 
     outcomes = await execute_calls(toolset(f, good), calls_of("f", "good"), RunContext(None))
     assert [item.text for item in outcomes] == ["Error: tool 'f' cancelled itself", "good"]
+
+
+async def test_a_tool_that_raises_stop_iteration_is_told_by_its_name() -> None:
+    outcome = await call(raising(StopIteration()))
+    assert outcome.text == "Error: RuntimeError: the tool raised StopIteration"
