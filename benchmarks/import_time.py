@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 
-from .report import header
+from .report import circumstances, header
 
 STATEMENTS = {
     "import ling_agent": "import ling_agent",
@@ -62,7 +62,8 @@ def main() -> None:
     measured = measure(options.runs)
     if options.json:
         rows = {name: [round(value, 4) for value in values] for name, values in measured.items()}
-        print(json.dumps({"runs": options.runs, "cpu_seconds_median_least_most": rows}))
+        seen = circumstances("anyio", "pydantic", "httpx2")
+        print(json.dumps({**seen, "runs": options.runs, "cpu_seconds_median_least_most": rows}))
         return
     print(header("Import time", "anyio", "pydantic", "httpx2"))
     print(f"\nCPU seconds of {options.runs} fresh interpreters each, less an empty one's.\n")

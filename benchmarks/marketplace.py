@@ -21,7 +21,7 @@ from examples.marketplace_search.market import SnapshotMarket
 from examples.marketplace_search.questions import load_questions
 from ling_agent import Agent, LingAgentError, RunResult
 
-from .report import header
+from .report import circumstances, header
 
 
 async def ask(agent: Agent, question: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def main() -> int:
     parser.add_argument("--planning", default="inline", choices=("off", "inline", "explicit"))
     parser.add_argument("--only", default="", help="only questions whose id holds this text")
     parser.add_argument("--limit", type=int, help="only the first N questions")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON, too")
     options = parser.parse_args()
     try:
         rows = anyio.run(measure, options)
@@ -114,7 +114,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
+        whole = {**circumstances("llama-cpp-python"), "model": options.model, "rows": rows}
+        options.json.write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
     print(report(rows, options.model))
     return 0
 

@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import platform
 import time
 from dataclasses import asdict, dataclass
-from datetime import date
 
 from ling_agent.hermes import CallParsed, HermesParser, render_call
 
-from .report import header, processor
+from .report import circumstances, header
 
 SIZES = tuple(1024 * 2**power for power in range(11))
 TOKEN_CHARS = 4
@@ -121,9 +119,7 @@ def main() -> int:
     worst_ratio = max(ratios)
     worst_cost = max(row.us_per_token for row in rows if row.kind != CALLS)
     head = {
-        "date": date.today().isoformat(),
-        "python": platform.python_version(),
-        "cpu": processor(),
+        **circumstances(),
         "worst_ratio": round(worst_ratio, 2),
         "worst_us_per_token": round(worst_cost, 2),
     }

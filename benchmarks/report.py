@@ -7,8 +7,25 @@ import importlib.metadata
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import ling_agent
+
+
+def circumstances(*distributions: str) -> dict[str, Any]:
+    """Date, versions and machine, for a benchmark's JSON.
+
+    Args:
+        distributions: Installed distributions whose versions matter.
+    """
+    versions = {"ling_agent": ling_agent.__version__, "Python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in distributions}
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "versions": versions,
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+    }
 
 
 def header(title: str, *distributions: str) -> str:
@@ -16,13 +33,12 @@ def header(title: str, *distributions: str) -> str:
 
     Args:
         title: What was measured.
-        distributions: Installed distributions whose versions matter.
+        distributions: As for `circumstances`.
     """
-    versions = [f"ling_agent {ling_agent.__version__}", f"Python {platform.python_version()}"]
-    versions += [f"{name} {importlib.metadata.version(name)}" for name in distributions]
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    machine = f"{processor()}, {len(os.sched_getaffinity(0))} cores"
-    return f"### {title}\n\n{today}; {', '.join(versions)}; {machine}."
+    seen = circumstances(*distributions)
+    versions = ", ".join(f"{name} {version}" for name, version in seen["versions"].items())
+    machine = f"{seen['processor']}, {seen['cores']} cores"
+    return f"### {title}\n\n{seen['date']}; {versions}; {machine}."
 
 
 def processor() -> str:
