@@ -148,10 +148,10 @@ class Asker:
         """The rest of a message that begins with a plan; a small model's ends with its call."""
         small = self.info is not None and self.info.small
         text = planning.begin_call(plan, self._setup.tools.schemas, small=small)
-        complete = FirstCall(text, self._setup.tools.schemas, bare_json=self._bare_json)
-        turn = await self._request(
-            sampling, prefill=text, stop_when=complete if small else None, plan_known=True
-        )
+        complete = None
+        if small:
+            complete = FirstCall(text, self._setup.tools.schemas, bare_json=self._bare_json)
+        turn = await self._request(sampling, prefill=text, stop_when=complete, plan_known=True)
         if not small or not turn.message.calls:
             return turn
         message = dataclasses.replace(
