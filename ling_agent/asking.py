@@ -16,11 +16,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable
-from typing import Literal
 
 from . import planning
-from .backends.base import ModelInfo, ModelRequest
+from .backends.base import ModelInfo, ModelRequest, ToolChoice
 from .events import Event, StepStarted
+from .intent import announced_tool
 from .limits import Sampling
 from .memory.trajectory import Trajectory
 from .results import Plan, RunStatus, Usage
@@ -44,6 +44,7 @@ class Asker:
         step: Number of the newest message of the model, over all runs of the conversation.
         usage: Cost so far. A request counts from when it is sent.
         by_step: The same by step.
+        notes: What was degraded or decided on the way, one line each.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Asker:
         self.step = trajectory.last_step
         self.usage = Usage()
         self.by_step: dict[int, Usage] = {}
+        self.notes: list[str] = []
 
     @property
     def partial(self) -> str:
@@ -79,20 +81,21 @@ class Asker:
     async def describe(self) -> None:
         """Load or reach the model."""
         self.info = await self._setup.backend.describe()
+        self.notes += [note for note in self.info.notes if note not in self.notes]
 
     async def ask(
         self,
         *,
         prefill: str = "",
         stop_when: Callable[[str], bool] | None = None,
-        tool_choice: Literal["auto", "none"] = "auto",
+        tool_choice: ToolChoice = "auto",
     ) -> Turn | RunStatus:
-        """Ask for one message.
+        """Ask for one message; a second time where a call was lost or only talked about.
 
         Args:
             prefill: With what it begins, on backends that can.
             stop_when: Ends it early, on backends that can.
-            tool_choice: ``none`` wants words.
+            tool_choice: See `ModelRequest`.
 
         Returns:
             The message, or the limit that forbids to ask for it.
@@ -100,9 +103,10 @@ class Asker:
         sampling = await self._begin()
         if isinstance(sampling, RunStatus):
             return sampling
-        return await self._request(
+        turn = await self._request(
             sampling, prefill=prefill, stop_when=stop_when, tool_choice=tool_choice
         )
+        return await self._recover(turn, tool_choice)
 
     async def ask_for_plan(self) -> Turn | RunStatus:
         """Ask for a message that is a plan, and nothing behind it where the backend can stop."""
@@ -127,7 +131,7 @@ class Asker:
             return await self._act(sampling, f"{planning.PREFILL} {plan.text}")
         turn = await self._request(sampling, stop_when=planning.CallOpening(), unless_call=True)
         if not turn.opened_call:
-            return turn
+            return await self._recover(turn, "auto")
         self.charge(turn.usage)
         sampling = await self._affordable()
         if sampling is None:
@@ -162,6 +166,33 @@ class Asker:
         # What the model began behind the call is cut off with it.
         return dataclasses.replace(turn, message=message, failures={})
 
+    async def _recover(self, turn: Turn, choice: ToolChoice) -> Turn:
+        """The message, or in its place the answer to a second request.
+
+        The second one has the same conversation, so it costs little more than its answer. It is
+        made once, and only for a message without calls: those of another one must not be lost.
+        """
+        tool = None if turn.lost else self._talked_about(turn, choice)
+        if not turn.lost and tool is None:
+            return turn
+        if self.info is not None and self.info.forces_calls and not turn.arguments_lost:
+            choice = "required" if choice == "auto" else choice
+        elif tool is not None:
+            return turn
+        self.charge(turn.usage)
+        sampling = await self._affordable()
+        if sampling is None:
+            return turn
+        self._note(turn.lost or f"the model only talked about a call of {tool}", "asked again")
+        again = await self._request(sampling, tool_choice=choice, whole=bool(turn.lost))
+        # The first one is charged already; what it cost must not be counted twice.
+        return again if again.message.calls or not turn.answer else turn.at_no_cost()
+
+    def _talked_about(self, turn: Turn, choice: ToolChoice) -> str | None:
+        if choice != "auto" or turn.message.calls or turn.failures or turn.finish_reason != "stop":
+            return None
+        return announced_tool(turn.answer, self._setup.tools.names)
+
     def charge(self, usage: Usage) -> None:
         """Write what a request has cost into the trajectory."""
         self._reader = None
@@ -195,7 +226,8 @@ class Asker:
         *,
         prefill: str = "",
         stop_when: Callable[[str], bool] | None = None,
-        tool_choice: Literal["auto", "none"] = "auto",
+        tool_choice: ToolChoice = "auto",
+        whole: bool = False,
         unless_call: bool = False,
         plan_known: bool = False,
         only_plan: bool = False,
@@ -216,6 +248,7 @@ class Asker:
             stop_when=stop_when if renders else None,
             tool_choice=tool_choice,
             conversation=self._run_id,
+            whole=whole,
         )
         self._reader = reader = TurnReader(
             request,
@@ -229,8 +262,21 @@ class Asker:
         )
         self._count(Usage(requests=1))
         turn = await reader.read(self._setup.backend)
-        self._count(dataclasses.replace(turn.usage, requests=0))
+        self._count(dataclasses.replace(turn.usage, requests=turn.usage.requests - 1))
+        self._learn(turn)
         return turn
+
+    def _learn(self, turn: Turn) -> None:
+        """Take the notes that an answer brings."""
+        for text in turn.notes:
+            self._note(text)
+        if turn.read_by_server is not None and len(turn.message.calls) > turn.read_by_server:
+            self._note("the server returned calls as text; they were read by the client")
+
+    def _note(self, *parts: str) -> None:
+        text = ": ".join(parts)
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _count(self, usage: Usage) -> None:
         self.usage += usage

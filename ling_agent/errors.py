@@ -9,6 +9,7 @@
     │   └── DigestMismatch        the bytes are not the ones that the catalogue names
     ├── BackendError              the model could not be asked, or did not answer
     │   ├── BackendUnavailable    not reachable, not loaded, out of memory
+    │   ├── BackendRefused        the server said no: the key, the model's name, a field
     │   ├── ContextOverflow       the prompt is longer than the context window
     │   └── ServerMisconfigured   reachable, but a flag is missing
     ├── ToolError                 raised by a tool: its text is told to the model
@@ -49,7 +50,34 @@ class BackendError(LingAgentError):
 
 
 class BackendUnavailable(BackendError):
-    """The backend cannot be reached or the model cannot be loaded."""
+    """The backend cannot be reached, does not answer, or the model cannot be loaded.
+
+    Attributes:
+        retry: Whether asking again is safe, because nothing was generated.
+        retry_after: Seconds after which the server wants to be asked again; None when it did not
+            say.
+    """
+
+    def __init__(
+        self, message: str, *, retry: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retry = retry
+        self.retry_after = retry_after
+
+
+class BackendRefused(BackendError):
+    """The server refused the request as it was sent; asking again would not help.
+
+    Attributes:
+        status: HTTP status, for example 401, 404 or 400.
+        reason: The server's own words, on one line; empty when it gave none.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
 
 
 class ContextOverflow(BackendError):

@@ -27,6 +27,7 @@ import anyio
 from . import hermes, planning
 from .approvals import Approval
 from .asking import Asker
+from .backends.base import NamedTool, ToolChoice
 from .cancellation import cancelled_by
 from .errors import BackendError, HermesError, LingAgentError
 from .events import Correction, Event, PlanMade, PlanUpdated, StepFinished
@@ -81,6 +82,8 @@ class Run:
         self._corrections = 0
         # The next message is to be in words: all calls are used up, or one was repeated.
         self._answer_now = setup.limits.max_tool_calls == 0
+        # A message that was only a plan: the next one is to be a call.
+        self._carry_out: str | None = None
         self._finished_step = 0
         self._deadline = math.inf
         self._asker = Asker(setup, trajectory, run_id, emit, self._adopt_plan)
@@ -182,8 +185,18 @@ class Run:
         if plans and self._setup.backend.renders_prompts:
             turn = await self._asker.ask_with_plan(self._plan)
         else:
-            turn = await self._asker.ask(tool_choice="none" if self._answer_now else "auto")
+            turn = await self._asker.ask(tool_choice=self._choice())
         return await self._take(turn)
+
+    def _choice(self) -> ToolChoice:
+        """What the next message is to be, where the backend can be told."""
+        if self._answer_now:
+            return "none"
+        plan, self._carry_out = self._carry_out, None
+        if plan is None:
+            return "auto"
+        tool = planning.named_tool(plan, self._setup.tools.schemas)
+        return "required" if tool is None else NamedTool(tool["name"])
 
     async def _take(self, turn: Turn | RunStatus) -> Phase:
         """Decide what a message means: calls, a mistake, only a plan, or the answer."""
@@ -196,6 +209,7 @@ class Run:
         if turn.message.calls or turn.failures:
             return Phase.OBSERVE
         if turn.plan and not turn.answer:
+            self._carry_out = turn.plan
             return await self._correct(planning.CARRY_OUT)
         if not turn.answer:
             return await self._correct(_EMPTY)
@@ -345,7 +359,7 @@ class Run:
             run_id=self.run_id,
             error=self._error,
             pending_approvals=self._observer.pending_approvals if waiting else (),
-            notes=self._asker.info.notes if self._asker.info else (),
+            notes=tuple(self._asker.notes),
         )
 
 

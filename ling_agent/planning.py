@@ -107,6 +107,17 @@ def begin_call(plan: str, tools: Sequence[Mapping[str, Any]], *, small: bool) ->
         small: Begin the first argument, too, where there are any: a small model leaves out what has
             a default although it is asked for.
     """
+    function = named_tool(plan, tools)
+    if function is None:
+        return f"{plan}\n\n"
+    opening = ""
+    if small:
+        opening = ' {"' if function["parameters"].get("properties") else " {"
+    return f'{plan}\n<tool_call>\n{{"name": {json.dumps(function["name"])}, "arguments":{opening}'
+
+
+def named_tool(plan: str, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The ``function`` of the declared tool that a plan names first; None when it names none."""
     found: list[tuple[int, int, Mapping[str, Any]]] = []
     for tool in tools:
         function = tool["function"]
@@ -114,13 +125,7 @@ def begin_call(plan: str, tools: Sequence[Mapping[str, Any]], *, small: bool) ->
         match = re.search(rf"(?<![\w-]){re.escape(function['name'])}(?![\w-])", plan)
         if match:
             found.append((match.start(), -len(function["name"]), function))
-    if not found:
-        return f"{plan}\n\n"
-    _, _, function = min(found, key=lambda place: place[:2])
-    opening = ""
-    if small:
-        opening = ' {"' if function["parameters"].get("properties") else " {"
-    return f'{plan}\n<tool_call>\n{{"name": {json.dumps(function["name"])}, "arguments":{opening}'
+    return min(found, key=lambda place: place[:2])[2] if found else None
 
 
 class CallOpening:

@@ -43,6 +43,11 @@ class Turn:
         finish_reason: Why the model stopped.
         usage: Cost of the request.
         opened_call: Whether it opened with a call and was given up there, unread.
+        lost: How the answer shows that a call was lost between the model and here; empty when it
+            does not.
+        arguments_lost: Whether what was lost are a call's arguments.
+        read_by_server: Calls that the server had read itself; None when it delivers text.
+        notes: What was degraded for this answer.
     """
 
     message: AssistantMessage
@@ -52,6 +57,15 @@ class Turn:
     finish_reason: FinishReason
     usage: Usage
     opened_call: bool = False
+    lost: str = ""
+    arguments_lost: bool = False
+    read_by_server: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def at_no_cost(self) -> Turn:
+        """The message, when what it cost is counted already."""
+        free = Usage(cached_tokens=self.usage.cached_tokens)
+        return dataclasses.replace(self, usage=free)
 
 
 class FirstCall:
@@ -213,6 +227,7 @@ class TurnReader:
             calls=tuple(self._calls),
             raw=self._text_to_repeat() if self._keep_raw else None,
         )
+        whole = not (self._given_up or message.calls or self._failures)
         return Turn(
             message,
             answer,
@@ -221,6 +236,10 @@ class TurnReader:
             finished.finish_reason,
             finished.usage,
             opened_call=self._given_up,
+            lost=finished.lost if whole else "",
+            arguments_lost=finished.arguments_lost,
+            read_by_server=finished.read_by_server,
+            notes=finished.notes,
         )
 
     def _text_to_repeat(self) -> str:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from .base import Backend, Chunk, Finished, ModelInfo, ModelRequest, ReasoningChunk, TextChunk
+from .base import (
+    Backend,
+    Chunk,
+    Finished,
+    ModelInfo,
+    ModelRequest,
+    NamedTool,
+    ReasoningChunk,
+    TextChunk,
+)
 from .registry import open_backend
 
 if TYPE_CHECKING:
     from .llama_cpp import LlamaCppBackend
+    from .openai import OpenAIBackend
+    from .remote.transport import Timeouts
+    from .sglang import SGLangBackend
+    from .vllm import VLLMBackend
 
 __all__ = [
     "Backend",
@@ -17,16 +31,27 @@ __all__ = [
     "LlamaCppBackend",
     "ModelInfo",
     "ModelRequest",
+    "NamedTool",
+    "OpenAIBackend",
     "ReasoningChunk",
+    "SGLangBackend",
     "TextChunk",
+    "Timeouts",
+    "VLLMBackend",
     "open_backend",
 ]
 
+# llama_cpp takes 0.3 s to import, httpx2 0.1 s: they are loaded by those who use them.
+_LAZY = {
+    "LlamaCppBackend": ".llama_cpp",
+    "OpenAIBackend": ".openai",
+    "SGLangBackend": ".sglang",
+    "Timeouts": ".remote.transport",
+    "VLLMBackend": ".vllm",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # llama_cpp takes 0.3 s to import: it is loaded by those who use it.
-    if name == "LlamaCppBackend":
-        from .llama_cpp import LlamaCppBackend
-
-        return LlamaCppBackend
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

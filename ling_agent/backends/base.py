@@ -23,6 +23,16 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
+class NamedTool:
+    """A `ModelRequest.tool_choice`: the answer is to be a call of this tool."""
+
+    name: str
+
+
+ToolChoice = Literal["auto", "none", "required"] | NamedTool
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a backend serves.
 
@@ -32,6 +42,7 @@ class ModelInfo:
         profile: Facts about the model's family.
         notes: What was degraded, one line each.
         parameters: Number of weights; None when unknown.
+        forces_calls: Whether a ``tool_choice`` of ``required`` or a named tool is obeyed.
     """
 
     model: str
@@ -39,6 +50,7 @@ class ModelInfo:
     profile: Profile = CHATML
     notes: tuple[str, ...] = ()
     parameters: int | None = None
+    forces_calls: bool = False
 
     @property
     def small(self) -> bool:
@@ -62,8 +74,10 @@ class ModelRequest:
         stop_when: Takes each generated piece; True ends the answer with that piece. It may be
             called in another thread. Sent like ``prefill``.
         tool_choice: ``none`` asks for an answer in words: backends that can keep the answer from
-            beginning as a call do.
+            beginning as a call do. ``required`` and a named tool ask for a call, of backends whose
+            `ModelInfo.forces_calls` says that they obey; others take them as ``auto``.
         conversation: Name of the run, for backends that keep a prefix cache per conversation.
+        whole: Ask for the answer in one piece: some servers lose calls only when they stream.
     """
 
     messages: tuple[Message, ...]
@@ -71,8 +85,9 @@ class ModelRequest:
     sampling: Sampling = field(default_factory=Sampling)
     prefill: str = ""
     stop_when: Callable[[str], bool] | None = None
-    tool_choice: Literal["auto", "none"] = "auto"
+    tool_choice: ToolChoice = "auto"
     conversation: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +106,26 @@ class ReasoningChunk:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last chunk of every stream."""
+    """The last chunk of every stream.
+
+    Attributes:
+        finish_reason: ``length`` says that the answer was cut.
+        usage: What it cost.
+        lost: How the answer shows that a call was lost between the model and here, as one line;
+            empty when it does not. The call is worth asking for again.
+        arguments_lost: Whether what was lost are only its arguments: then the same request, with
+            the answer in one piece, may bring them.
+        read_by_server: Calls that the server had read from the text itself; None for backends that
+            deliver the text as it was generated.
+        notes: What was degraded for this answer, one line each.
+    """
 
     finish_reason: FinishReason
     usage: Usage
+    lost: str = ""
+    arguments_lost: bool = False
+    read_by_server: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 Chunk = TextChunk | ReasoningChunk | Finished

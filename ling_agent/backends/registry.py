@@ -1,6 +1,8 @@
-"""Backend strings: ``llamacpp:qwen2.5-coder-0.5b`` -> the object behind it."""
+"""Backend strings: ``llamacpp:qwen2.5-coder-0.5b``, ``vllm:http://a:8000`` -> the objects."""
 
 from __future__ import annotations
+
+from typing import cast
 
 from ..errors import ConfigurationError
 from ..profiles import Profile
@@ -22,24 +24,36 @@ def open_backend(
         profile: Facts about the model's family in place of those that its file tells.
 
     Raises:
-        ConfigurationError: Not a backend string, or one that this version does not have.
+        ConfigurationError: Not a backend string.
     """
     if isinstance(spec, Backend):
         if profile is not None:
             raise ConfigurationError("profile: give it to the Backend object itself")
         return spec
     text = DEFAULT_BACKEND if spec is None else spec
-    scheme, colon, target = text.partition(":")
+    scheme, _, target = text.partition(":")
     if scheme == "llamacpp" and target:
         from .llama_cpp import LlamaCppBackend
 
         return LlamaCppBackend(target, profile=profile)
-    if colon and scheme in _REMOTE:
-        raise ConfigurationError(
-            f"backend {text!r}: remote servers are not part of this version yet; "
-            "use llamacpp:<alias or path to a .gguf>, or pass a Backend object"
-        )
+    if scheme in _REMOTE and target:
+        return _remote(scheme, target, profile)
     raise ConfigurationError(
-        f"unknown backend {text!r}: write llamacpp:<alias or path to a .gguf>, "
-        "for example llamacpp:qwen2.5-coder-0.5b"
+        f"unknown backend {text!r}: write llamacpp:<alias or path to a .gguf>, for example "
+        "llamacpp:qwen2.5-coder-0.5b, or vllm:<base url>, for example vllm:http://localhost:8000 "
+        f"(also {', '.join(f'{name}:' for name in _REMOTE[1:])})"
     )
+
+
+def _remote(scheme: str, target: str, profile: Profile | str | None) -> Backend:
+    if scheme == "vllm":
+        from .vllm import VLLMBackend
+
+        return VLLMBackend(target, profile=profile)
+    if scheme == "sglang":
+        from .sglang import SGLangBackend
+
+        return SGLangBackend(target, profile=profile)
+    from .openai import Flavour, OpenAIBackend
+
+    return OpenAIBackend(target, flavour=cast("Flavour", scheme), profile=profile)

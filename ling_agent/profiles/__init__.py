@@ -27,6 +27,7 @@ class Profile:
         turn_end: What the template puts after an assistant message; it follows a generated text
             when the next prompt is rendered.
         bare_json: Whether the family writes calls without tags (measured for Qwen2.5-Coder).
+        thinks: Whether some of the family reason before they answer, inside ``<think>``.
     """
 
     name: str
@@ -34,10 +35,11 @@ class Profile:
     stop: tuple[str, ...]
     turn_end: str
     bare_json: bool = True
+    thinks: bool = True
 
 
-LING2 = Profile("ling2", "ling2", ("<|role_end|>", "<|endoftext|>"), "<|role_end|>")
-"""Ling 2.0, 2.5 and 2.6. Source: the official template of inclusionAI/Ling-V2."""
+LING2 = Profile("ling2", "ling2", ("<|role_end|>", "<|endoftext|>"), "<|role_end|>", thinks=False)
+"""Ling 2.0, 2.5 and 2.6, with thinking off as the official template of inclusionAI/Ling-V2 does."""
 
 CHATML = Profile("chatml", "chatml", ("<|im_end|>", "<|endoftext|>"), "<|im_end|>\n")
 """Qwen2.5, Qwen2.5-Coder and other ChatML models with Hermes tools."""

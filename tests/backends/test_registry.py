@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from ling_agent import ConfigurationError
-from ling_agent.backends import LlamaCppBackend, open_backend
+from ling_agent.backends import (
+    Backend,
+    LlamaCppBackend,
+    OpenAIBackend,
+    SGLangBackend,
+    VLLMBackend,
+    open_backend,
+)
 from ling_agent.testing import ScriptedBackend
 
 
@@ -25,13 +32,23 @@ def test_llamacpp_takes_aliases_and_paths_and_loads_nothing() -> None:
         assert backend.name == f"llamacpp:{target}"
 
 
-@pytest.mark.parametrize("scheme", ["vllm", "sglang", "openai", "ollama", "llama-server"])
-def test_remote_servers_are_a_clear_refusal(scheme: str) -> None:
-    with pytest.raises(ConfigurationError, match="not part of this version"):
-        open_backend(f"{scheme}:http://localhost:8000")
+@pytest.mark.parametrize(
+    ("scheme", "kind"),
+    [
+        ("vllm", VLLMBackend),
+        ("sglang", SGLangBackend),
+        ("openai", OpenAIBackend),
+        ("ollama", OpenAIBackend),
+        ("llama-server", OpenAIBackend),
+    ],
+)
+def test_remote_servers_are_reached_later(scheme: str, kind: type[Backend]) -> None:
+    backend = open_backend(f"{scheme}:http://localhost:8000/v1/#a/b")
+    assert isinstance(backend, kind)
+    assert backend.name == f"{scheme}:http://localhost:8000#a/b"
 
 
-@pytest.mark.parametrize("spec", ["", "gpt", "llamacpp:", "llama:x", ":x", "vllm"])
+@pytest.mark.parametrize("spec", ["", "gpt", "llamacpp:", "llama:x", ":x", "vllm", "sglang:"])
 def test_what_is_no_backend_string_says_what_to_write(spec: str) -> None:
     with pytest.raises(ConfigurationError, match="write llamacpp:<alias") as caught:
         open_backend(spec)

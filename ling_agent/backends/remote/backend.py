@@ -1,0 +1,341 @@
+"""`RemoteBackend`: a model behind HTTP; what vLLM, SGLang and the others have in common.
+
+Data flow, in ``mode="chat"``: messages -> `chat_body` -> the server's template, model and tool
+parser -> events -> `ChatReader` -> text, calls written back as text -> the turn's parser. In
+``mode="raw"``: messages -> `hermes.render` -> token ids -> the model -> text -> the turn's parser.
+What a server can do is asked once (`discover`); a refusal that shows that it cannot do a thing
+changes the facts, and the request is made without it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Any, ClassVar, Literal, cast
+
+from ...errors import (
+    BackendError,
+    BackendRefused,
+    ConfigurationError,
+    ContextOverflow,
+    ServerMisconfigured,
+)
+from ...profiles import CHATML, LING2, Profile, get_profile
+from ..base import Backend, Chunk, Finished, ModelInfo, ModelRequest
+from .address import Address, parse_address
+from .chat_body import chat_body
+from .chat_reader import ChatReader
+from .completions import RawPrompts, detect_profile
+from .discovery import discover
+from .facts import Kind, ServerFacts, adaptation
+from .jsons import as_object, write_json
+from .prompt_size import PromptSizes
+from .servers import Server, Servers
+from .sizes import parameters_of
+from .transport import HttpTransport, Timeouts, Transport
+
+Mode = Literal["chat", "raw"]
+_KEY_VARIABLE = "LING_AGENT_API_KEY"
+_SECONDS_A_TOKEN = 1.0  # of an answer in one piece: slower than anything that is alive
+
+
+class RemoteBackend(Backend):
+    """A model that an OpenAI-compatible server serves; use one of its subclasses.
+
+    Args:
+        url: Base URL, or several separated by commas that serve the same model; ``#model`` at the
+            end names the served model.
+        model: The same as ``#model``.
+        api_key: Bearer token; the default is ``LING_AGENT_API_KEY``. It is in no error, event or
+            trajectory.
+        mode: ``chat`` uses the server's chat template and tool parser; ``raw`` renders prompts here
+            and sends them to ``/v1/completions``, so that each request extends the last one.
+        stream: False asks for each answer in one piece: cheaper, but a limit or a cancellation
+            then loses what was generated, and a stuck server is noticed late.
+        constrain: Hold calls to their schema where the server can.
+        timeouts: How long it may take.
+        retries: How often a request is sent again that no server took.
+        context_window: Tokens of prompt and answer together, in place of what the server says.
+        profile: Facts about the model's family; by default ``ling2`` where the model's name says
+            Ling, else ``chatml``, and with ``raw`` what the server's own template shows.
+        kind: Which program the server is, where the class does not say.
+        transport: How the server is asked, in place of HTTP of our own.
+
+    Raises:
+        ConfigurationError: Not a base URL, or an argument that is none of its values.
+    """
+
+    scheme: ClassVar[Kind] = "openai"
+
+    def __init__(
+        self,
+        url: str | Address | None,
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        mode: Mode = "chat",
+        stream: bool = True,
+        constrain: bool = True,
+        timeouts: Timeouts | None = None,
+        retries: int = 4,
+        context_window: int | None = None,
+        profile: str | Profile | None = None,
+        kind: Kind | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        if mode not in ("chat", "raw"):
+            raise ConfigurationError(f"mode={mode!r}: write 'chat' or 'raw'")
+        self._kind: Kind = kind or self.scheme
+        self._address = _address(url or "", model, f"{self._kind}:http://localhost:8000")
+        self._timeouts = timeouts or Timeouts()
+        self._stream = stream
+        self._constrain = constrain
+        self._window = context_window
+        self._profile = get_profile(profile) if isinstance(profile, str) else profile
+        self._mode: Mode = mode
+        self._sizes = PromptSizes()
+        self._raw = RawPrompts()
+        self._listed = transport is None
+        self.renders_prompts = mode == "raw"
+        transports = [transport] if transport is not None else self._transports(api_key)
+        self._servers = Servers([Server(each) for each in transports], retries=retries)
+
+    def _transports(self, api_key: str | None) -> list[HttpTransport]:
+        key = api_key if api_key is not None else os.environ.get(_KEY_VARIABLE) or None
+        if key is not None and not (key.isascii() and key.isprintable() and key.strip() == key):
+            raise ConfigurationError("the API key holds characters that no header can: look at it")
+        return [
+            HttpTransport(url, api_key=key, timeouts=self._timeouts) for url in self._address.urls
+        ]
+
+    @property
+    def name(self) -> str:
+        return f"{self._kind}:{self._address}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._address)!r})"
+
+    async def describe(self) -> ModelInfo:
+        facts = await self.facts()
+        return ModelInfo(
+            facts.model,
+            facts.context_window,
+            self._profile_of(facts),
+            facts.notes,
+            parameters_of(facts.model, facts.root),
+            facts.forces_calls,
+        )
+
+    async def facts(self) -> ServerFacts:
+        """What the server is and can do, as far as it is known now.
+
+        Raises:
+            BackendError: It cannot be reached.
+        """
+        async with self._servers.ask("", self._known) as facts:
+            return cast("ServerFacts", facts)
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Chunk], None]:
+        def opened(server: Server) -> AbstractAsyncContextManager[object]:
+            return self._opened(server, request)
+
+        async with self._servers.ask(request.conversation, opened) as chunks:
+            yield cast("AsyncIterator[Chunk]", chunks)
+
+    async def count_tokens(self, text: str) -> int | None:
+        try:
+            facts = await self.facts()
+            if facts.tokenize is None:
+                return None
+            async with self._servers.ask("", _transport) as transport:
+                return len(await self._raw.tokenize(cast("Transport", transport), facts, text))
+        except BackendError:
+            return None
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop."""
+        for server in self._servers:
+            await server.transport.aclose()
+
+    # -- one server ---------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _known(self, server: Server) -> AsyncGenerator[ServerFacts, None]:
+        yield await self._facts(server)
+
+    async def _facts(self, server: Server) -> ServerFacts:
+        if server.facts is None:
+            async with server.lock():
+                if server.facts is None:
+                    server.facts = await self._discover(server.transport)
+        return server.facts
+
+    async def _discover(self, transport: Transport) -> ServerFacts:
+        facts = await discover(
+            transport, declared=self._kind, model=self._address.model, listed=self._listed
+        )
+        if not self._constrain:
+            facts = facts.without_constraint()
+        if self._window is not None:
+            facts = facts.with_window(self._window)
+        if self._mode == "raw":
+            facts = await self._check_raw(transport, facts)
+        return facts
+
+    async def _check_raw(self, transport: Transport, facts: ServerFacts) -> ServerFacts:
+        if not facts.completions:
+            raise ServerMisconfigured(f"{transport.url} has no /v1/completions: use mode='chat'")
+        found, note = await detect_profile(transport, facts, self._profile_of(facts))
+        if self._profile is None:
+            self._profile = found
+        return facts.with_note(note) if note else facts
+
+    def _profile_of(self, facts: ServerFacts) -> Profile:
+        if self._profile is not None:
+            return self._profile
+        named = f"{facts.model} {facts.root.rpartition('/')[2]}".lower()
+        return LING2 if "ling" in named.replace("-", " ").replace("_", " ").split() else CHATML
+
+    @asynccontextmanager
+    async def _opened(
+        self, server: Server, request: ModelRequest
+    ) -> AsyncGenerator[AsyncIterator[Chunk], None]:
+        """Send the request to this server, without what it turns out not to have."""
+        while True:
+            facts = await self._facts(server)
+            send = self._send_raw if self._mode == "raw" else self._send_chat
+            entered = False
+            try:
+                async with send(server.transport, facts, request) as chunks:
+                    entered = True
+                    async with aclosing(chunks):
+                        yield chunks
+                    return
+            except BackendRefused as error:
+                learned = adaptation(facts, error.reason)
+                if entered or learned is None:
+                    raise
+                server.facts = learned
+
+    @asynccontextmanager
+    async def _send_chat(
+        self, transport: Transport, facts: ServerFacts, request: ModelRequest
+    ) -> AsyncGenerator[AsyncGenerator[Chunk, None], None]:
+        streamed = self._stream and not request.whole
+        profile = self._profile_of(facts)
+        body = chat_body(request, facts, profile, stream=streamed)
+        size = len(write_json([body["messages"], body.get("tools")]))
+        fitted = await self._sizes.fitted(
+            request,
+            facts.context_window,
+            size=size,
+            count=lambda: _count(transport, facts, body),
+            sure=facts.kind != "ollama",
+        )
+        body[facts.max_tokens_name] = fitted.sampling.max_tokens
+        reader = ChatReader(
+            fitted, facts, profile=profile, streamed=streamed, prompt_characters=size
+        )
+        started = time.perf_counter()
+        async with self._answers(transport, "/v1/chat/completions", body) as answers:
+            yield self._chat_chunks(answers, reader, fitted, transport, started)
+
+    async def _chat_chunks(
+        self,
+        answers: AsyncIterator[Any],
+        reader: ChatReader,
+        request: ModelRequest,
+        transport: Transport,
+        started: float,
+    ) -> AsyncGenerator[Chunk, None]:
+        first = 0.0
+        async for answer in answers:
+            _check(answer, transport)
+            for chunk in reader.take(answer):
+                first = first or time.perf_counter() - started
+                yield chunk
+        if not reader.ended:
+            raise transport.words.broken_off()
+        seconds = time.perf_counter() - started
+        for chunk in reader.finish(seconds=seconds, first_token=first or seconds):
+            if isinstance(chunk, Finished):
+                self._sizes.learn(request, chunk.usage)
+            yield chunk
+
+    @asynccontextmanager
+    async def _send_raw(
+        self, transport: Transport, facts: ServerFacts, request: ModelRequest
+    ) -> AsyncGenerator[AsyncGenerator[Chunk, None], None]:
+        prompt = await self._raw.prompt(transport, facts, self._profile_of(facts), request)
+        streamed = self._stream and not request.whole
+        body = prompt.body(stream=streamed)
+        prompt.started = time.perf_counter()
+        async with (
+            self._answers(transport, "/v1/completions", body) as answers,
+            aclosing(_checked(answers, transport)) as checked,
+        ):
+            yield prompt.chunks(checked, transport.words.broken_off)
+
+    @asynccontextmanager
+    async def _answers(
+        self, transport: Transport, path: str, body: dict[str, Any]
+    ) -> AsyncGenerator[AsyncIterator[Any], None]:
+        """The events of an answer, or its one piece."""
+        if body["stream"]:
+            async with transport.events(path, body) as events:
+                yield events
+            return
+        longest = body.get("max_tokens") or body.get("max_completion_tokens") or 0
+        limit = self._timeouts.first_token + longest * _SECONDS_A_TOKEN
+        async with aclosing(_once(await transport.post(path, body, limit=limit))) as answers:
+            yield answers
+
+
+def _address(url: str | Address, model: str | None, example: str) -> Address:
+    address = url if isinstance(url, Address) else parse_address(url, example=example)
+    if model is None:
+        return address
+    if address.model not in (None, model):
+        raise ConfigurationError(f"two models are named: {address.model} and {model}")
+    return Address(address.urls, model)
+
+
+@asynccontextmanager
+async def _transport(server: Server) -> AsyncGenerator[Transport, None]:
+    yield server.transport
+
+
+async def _once(answer: Any) -> AsyncGenerator[Any, None]:
+    yield answer
+
+
+async def _checked(answers: AsyncIterator[Any], transport: Transport) -> AsyncGenerator[Any, None]:
+    async for answer in answers:
+        _check(answer, transport)
+        yield answer
+
+
+def _check(answer: Any, transport: Transport) -> None:
+    """Errors come as events, too, once a stream has begun."""
+    event = as_object(answer)
+    if not event:
+        raise transport.words.bad_event(ValueError("not an object"))
+    if event.get("error") or event.get("object") == "error":
+        raise transport.words.in_stream(event.get("error") or event)
+
+
+async def _count(transport: Transport, facts: ServerFacts, body: dict[str, Any]) -> int | None:
+    """Tokens of a chat prompt, by the server's own template and tokenizer."""
+    if facts.tokenize is None:
+        return None
+    asked = {name: body[name] for name in ("model", "messages", "tools") if name in body}
+    try:
+        count = as_object(await transport.post(facts.tokenize, asked)).get("count")
+    except ContextOverflow:
+        raise
+    except BackendError:
+        return None
+    return count if isinstance(count, int) else None

@@ -1,0 +1,149 @@
+"""A `ModelRequest` as the body of ``/v1/chat/completions``: the same bytes for the same request."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...hermes import neutralise
+from ...hermes.grammar import structural_tag
+from ...limits import Sampling
+from ...messages import AssistantMessage, Message, ToolMessage, UserMessage, to_openai
+from ...profiles import Profile
+from ..base import ModelRequest, NamedTool
+from .facts import ServerFacts
+from .jsons import write_json
+
+
+def chat_body(
+    request: ModelRequest, facts: ServerFacts, profile: Profile, *, stream: bool
+) -> dict[str, Any]:
+    """The body.
+
+    Args:
+        request: What is asked.
+        facts: Of the server that is asked.
+        profile: Whose special tokens are broken in user and tool text: no server does that.
+        stream: Whether the answer comes in events.
+    """
+    body: dict[str, Any] = {
+        "model": facts.model,
+        "messages": chat_messages(request.messages, facts, profile),
+        **sampling_fields(request.sampling, facts),
+        "stream": stream,
+    }
+    if stream:
+        body["stream_options"] = {"include_usage": True}
+    if request.tools:
+        body |= _tools(request, facts)
+    return body
+
+
+def sampling_fields(sampling: Sampling, facts: ServerFacts) -> dict[str, Any]:
+    """Every setting that the server knows, explicitly: what is left out it takes from elsewhere."""
+    fields: dict[str, Any] = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        facts.max_tokens_name: sampling.max_tokens,
+        "seed": sampling.seed,
+    }
+    if facts.every_sampling_field:
+        fields["top_k"] = sampling.top_k or (-1 if facts.kind == "sglang" else 0)
+        fields["min_p"] = sampling.min_p
+        name = "repeat_penalty" if facts.kind == "llama-server" else "repetition_penalty"
+        fields[name] = sampling.repetition_penalty
+    return fields
+
+
+def constraint(request: ModelRequest) -> dict[str, Any] | None:
+    """The structural tag of a request; None when nothing is to be constrained."""
+    if not request.tools or request.tool_choice == "none":
+        return None
+    choice = request.tool_choice
+    only = choice.name if isinstance(choice, NamedTool) else None
+    return structural_tag(request.tools, only=only, at_least_one=choice != "auto")
+
+
+def _tools(request: ModelRequest, facts: ServerFacts) -> dict[str, Any]:
+    choice = request.tool_choice
+    if choice == "none":
+        return {"tools": _declared(request.tools, strict=False), "tool_choice": "none"}
+    if facts.constraint == "structured_outputs":
+        # Our own tag also where a call is a must: vLLM's `required` takes no line break between
+        # two calls, and answers with a list that its own parser reads.
+        tag = write_json(constraint(request)).decode()
+        return {
+            "tools": _declared(request.tools, strict=False),
+            "structured_outputs": {"structural_tag": tag},
+            **_choice("auto", facts),
+        }
+    strict = facts.constraint == "strict"
+    tools = request.tools
+    if isinstance(choice, NamedTool) and not facts.named_choice:
+        tools = tuple(tool for tool in tools if tool["function"]["name"] == choice.name)
+        choice = "required"
+    shown: Any = choice
+    if isinstance(choice, NamedTool):
+        shown = {"type": "function", "function": {"name": choice.name}}
+    return {
+        "tools": _declared(tools, strict=strict),
+        **_choice(shown if facts.forces_calls else "auto", facts),
+    }
+
+
+def _choice(choice: Any, facts: ServerFacts) -> dict[str, Any]:
+    if facts.tool_parser:
+        return {"tool_choice": choice}
+    # The tools stay in the prompt, and the text comes as it was generated.
+    return {"tool_choice": "none", "skip_special_tokens": False}
+
+
+def _declared(tools: Sequence[Mapping[str, Any]], *, strict: bool) -> list[Any]:
+    if not strict:
+        return list(tools)
+    return [{**tool, "function": {**tool["function"], "strict": True}} for tool in tools]
+
+
+def chat_messages(
+    messages: Sequence[Message], facts: ServerFacts, profile: Profile
+) -> list[dict[str, Any]]:
+    """The conversation as servers take it.
+
+    Arguments become JSON text. An observation that answers no call of the message before it (the
+    call could not be read, so it is not in the history) is said by the user, behind the others:
+    servers refuse it, or match it to another call.
+    """
+    shown: list[dict[str, Any]] = []
+    known: set[str] = set()
+    waiting: list[dict[str, Any]] = []
+    for message in messages:
+        if isinstance(message, ToolMessage) and message.call_id not in known:
+            waiting.append(
+                {"role": "user", "content": neutralise(message.content, profile.template)}
+            )
+            continue
+        if not isinstance(message, ToolMessage):
+            shown += waiting
+            waiting = []
+        if isinstance(message, AssistantMessage):
+            known = {call.id for call in message.calls}
+            shown.append(_assistant(message, facts))
+        elif isinstance(message, UserMessage | ToolMessage):
+            safe = neutralise(message.content, profile.template)
+            shown.append(to_openai(dataclasses.replace(message, content=safe)))
+        else:
+            shown.append(to_openai(message))
+    return shown + waiting
+
+
+def _assistant(message: AssistantMessage, facts: ServerFacts) -> dict[str, Any]:
+    data = to_openai(message)
+    data.pop("raw", None)
+    reasoning = data.pop("reasoning_content", None)
+    if reasoning and facts.kind in ("vllm", "sglang", "llama-server"):
+        data["reasoning" if facts.kind == "vllm" else "reasoning_content"] = reasoning
+    for call in data.get("tool_calls", ()):
+        function = call["function"]
+        call["function"] = {**function, "arguments": write_json(function["arguments"]).decode()}
+    return data

@@ -1,0 +1,305 @@
+"""``mode="raw"``: prompts that are rendered here, sent to ``/v1/completions`` as token ids.
+
+Text that is tokenized twice may come out in other tokens than were generated, and then the prefix
+cache is lost behind that place. So the ids of a conversation are kept: a prompt that begins with
+the text that is known gets the known ids, and only the rest is tokenized, by the server. Where a
+server takes no ids the prompt is sent as text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from ...errors import BackendError, BackendUnavailable, ContextOverflow
+from ...hermes import render
+from ...messages import to_openai
+from ...profiles import CHATML, LING2, Profile
+from ...results import Usage
+from ..base import Chunk, Finished, FinishReason, ModelRequest, TextChunk
+from .chat_body import constraint, sampling_fields
+from .facts import ServerFacts
+from .jsons import Json, as_object, write_json
+from .transport import Transport
+
+_REMEMBERED = 256  # conversations; each may hold 256K ids
+_PROBE_MESSAGES = [{"role": "user", "content": "Hello."}]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A text and the ids that stand for exactly it."""
+
+    text: str
+    ids: list[int]
+
+
+class RawPrompts:
+    """The token ids of one backend's conversations."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._stop_ids: dict[str, list[int]] = {}
+
+    async def prompt(
+        self,
+        transport: Transport,
+        facts: ServerFacts,
+        profile: Profile,
+        request: ModelRequest,
+    ) -> RawPrompt:
+        """The request as it is sent.
+
+        Raises:
+            ContextOverflow: It does not fit.
+        """
+        messages = [to_openai(message) for message in request.messages]
+        text = render(messages, request.tools or None, template=profile.template)
+        text += request.prefill
+        prompt = RawPrompt(self, facts, profile, request, text)
+        if facts.token_ids and facts.tokenize is not None:
+            prompt.ids = await self._ids(transport, facts, request.conversation, text)
+            prompt.stop_ids = await self._stops(transport, facts, profile)
+            prompt.fit()
+        return prompt
+
+    async def tokenize(self, transport: Transport, facts: ServerFacts, text: str) -> list[int]:
+        """The ids of a text, special tokens in it included.
+
+        Raises:
+            BackendError: The server cannot.
+        """
+        if not text:
+            return []
+        asked = {"model": facts.model, "prompt": text, "add_special_tokens": False}
+        answer = as_object(await transport.post(facts.tokenize or "/tokenize", asked))
+        tokens = answer.get("tokens")
+        if not isinstance(tokens, list):
+            raise BackendUnavailable(f"{transport.url}/tokenize returned no tokens")
+        return cast("list[int]", tokens)
+
+    def keep(self, conversation: str, text: str, ids: list[int]) -> None:
+        """Remember the ids of a conversation's text."""
+        if not conversation:
+            return
+        self._known[conversation] = _Known(text, ids)
+        self._known.move_to_end(conversation)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+    async def _ids(
+        self, transport: Transport, facts: ServerFacts, conversation: str, text: str
+    ) -> list[int]:
+        known = self._known.get(conversation)
+        if known is not None and text.startswith(known.text):
+            rest = await self.tokenize(transport, facts, text[len(known.text) :])
+            return known.ids + rest
+        return await self.tokenize(transport, facts, text)
+
+    async def _stops(self, transport: Transport, facts: ServerFacts, profile: Profile) -> list[int]:
+        """The ids of the profile's stop texts that are single tokens."""
+        if profile.name not in self._stop_ids:
+            found = [await self.tokenize(transport, facts, stop) for stop in profile.stop]
+            self._stop_ids[profile.name] = [ids[0] for ids in found if len(ids) == 1]
+        return self._stop_ids[profile.name]
+
+
+@dataclass(slots=True)
+class RawPrompt:
+    """One request of the raw mode.
+
+    Attributes:
+        ids: The prompt's ids; None when it is sent as text.
+        stop_ids: What ends the answer.
+        longest: Tokens of the answer at most.
+        started: When it was sent.
+    """
+
+    prompts: RawPrompts
+    facts: ServerFacts
+    profile: Profile
+    request: ModelRequest
+    text: str
+    ids: list[int] | None = None
+    stop_ids: list[int] = field(default_factory=list[int])
+    longest: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def fit(self) -> None:
+        """Leave as much room for the answer as there is.
+
+        Raises:
+            ContextOverflow: There is none.
+        """
+        window, wanted = self.facts.context_window, self.request.sampling.max_tokens
+        size = len(self.ids or ())
+        self.longest = wanted if window is None else min(wanted, window - size)
+        if self.longest < 1 and window is not None:
+            raise ContextOverflow(
+                f"the prompt has {size:,} tokens and the context window {window:,}: shorten the "
+                "task or the tools' results, or serve the model with a longer window",
+                prompt_tokens=size,
+                context_window=window,
+            )
+
+    def body(self, *, stream: bool) -> dict[str, Any]:
+        """The body of ``/v1/completions``."""
+        facts, request = self.facts, self.request
+        body: dict[str, Any] = {
+            "model": facts.model,
+            "prompt": self.text if self.ids is None else self.ids,
+            **sampling_fields(request.sampling, facts),
+            "stream": stream,
+            "skip_special_tokens": False,
+        }
+        body["max_tokens"] = self.longest or request.sampling.max_tokens
+        body.pop("max_completion_tokens", None)
+        if self.stop_ids:
+            # Not as texts: a server holds text back that could be the beginning of one.
+            body["stop_token_ids"] = self.stop_ids
+        else:
+            body["stop"] = list(self.profile.stop)
+        if self.ids is None:
+            body["add_special_tokens"] = False
+        else:
+            body["return_token_ids"] = True
+        if stream:
+            body["stream_options"] = {"include_usage": True}
+            if request.stop_when is not None and facts.running_usage:
+                body["stream_options"]["continuous_usage_stats"] = True
+        return body | self._constraint()
+
+    async def chunks(
+        self, answers: AsyncIterator[Any], broken_off: Callable[[], BackendError]
+    ) -> AsyncGenerator[Chunk, None]:
+        """Read the answer; keeps the conversation's ids when it has ended by itself."""
+        reader = _Reader(self)
+        if self.request.prefill:
+            yield TextChunk(self.request.prefill)
+        async for answer in answers:
+            piece = reader.take(answer)
+            if not piece:
+                continue
+            yield TextChunk(piece)
+            if self.request.stop_when is not None and self.request.stop_when(piece):
+                reader.finish_reason = "stop"
+                break
+        else:
+            if reader.finish_reason is None:
+                raise broken_off()
+            self._keep(reader)
+        yield reader.finished()
+
+    def _keep(self, reader: _Reader) -> None:
+        """What was generated, too, where its ids stand for exactly its text."""
+        if self.ids is None:
+            return
+        generated, text = reader.ids, self.text
+        if generated and generated[-1] in self.stop_ids:
+            generated = generated[:-1]
+        if reader.finish_reason == "stop" and len(reader.ids) == reader.completion_tokens:
+            text += reader.text
+        else:
+            generated = []
+        self.prompts.keep(self.request.conversation, text, self.ids + generated)
+
+    def _constraint(self) -> dict[str, Any]:
+        """The structural tag, unless the answer begins inside a call already."""
+        tag = constraint(self.request)
+        prefill = self.request.prefill
+        inside = prefill.rfind("<tool_call>") > prefill.rfind("</tool_call>")
+        if tag is None or inside or self.facts.constraint == "none":
+            return {}
+        if self.facts.kind == "sglang":
+            return {"response_format": tag}  # there are no tools in this request
+        return {"structured_outputs": {"structural_tag": write_json(tag).decode()}}
+
+
+class _Reader:
+    """Reads the events of one completion."""
+
+    def __init__(self, prompt: RawPrompt) -> None:
+        self._prompt = prompt
+        self._started = prompt.started
+        self._first = 0.0
+        self._usage: Json = {}
+        self._pieces: list[str] = []
+        self.ids: list[int] = []
+        self.finish_reason: str | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
+
+    @property
+    def completion_tokens(self) -> int:
+        """As the server counts them, else one a piece."""
+        count = self._usage.get("completion_tokens")
+        return count if isinstance(count, int) else len(self.ids) or len(self._pieces)
+
+    def take(self, answer: dict[str, Any]) -> str:
+        """The text of an event."""
+        if usage := as_object(answer.get("usage")):
+            self._usage = usage
+        choices = answer.get("choices")
+        if not choices:
+            return ""
+        choice = choices[0]
+        self.ids += choice.get("token_ids") or ()
+        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        text = choice.get("text") or ""
+        for stop in self._prompt.profile.stop:  # of a server that does not take it off
+            text = text.removesuffix(stop)
+        if text:
+            self._first = self._first or time.perf_counter() - self._started
+            self._pieces.append(text)
+        return text
+
+    def finished(self) -> Finished:
+        seconds = time.perf_counter() - self._started
+        cached = as_object(self._usage.get("prompt_tokens_details")).get("cached_tokens")
+        prompt_tokens = self._usage.get("prompt_tokens")
+        if not isinstance(prompt_tokens, int):
+            ids = self._prompt.ids
+            prompt_tokens = len(ids) if ids is not None else len(self._prompt.text) // 4
+        first = self._first or seconds
+        usage = Usage(
+            prompt_tokens=prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cached_tokens=cached if isinstance(cached, int) else None,
+            requests=1,
+            seconds=seconds,
+            prefill_seconds=first,
+            decode_seconds=max(seconds - first, 0.0),
+        )
+        reason: FinishReason = "length" if self.finish_reason == "length" else "stop"
+        return Finished(reason, usage)
+
+
+async def detect_profile(
+    transport: Transport, facts: ServerFacts, guess: Profile
+) -> tuple[Profile, str]:
+    """The profile whose template is the server's own, by comparing tokens.
+
+    Returns:
+        The profile, the guess where the server cannot be asked; and a note where our prompt differs
+        from the server's.
+    """
+    if facts.tokenize is None:
+        return guess, ""
+    try:
+        asked = {"model": facts.model, "messages": _PROBE_MESSAGES, "add_generation_prompt": True}
+        theirs = (await transport.post(facts.tokenize, asked))["tokens"]
+        for profile in (guess, *(other for other in (CHATML, LING2) if other != guess)):
+            text = render(_PROBE_MESSAGES, template=profile.template)
+            if await RawPrompts().tokenize(transport, facts, text) == theirs:
+                return profile, ""
+    except (BackendError, KeyError, TypeError):
+        return guess, ""
+    return guess, (
+        f"prompts of the template {guess.template} differ from the server's own template: "
+        "give profile=… or use mode='chat'"
+    )

@@ -1,0 +1,118 @@
+"""`ServerFacts`: what a server is and what it can do, found out once.
+
+Where each fact comes from: the kind and version from ``/version``, ``/server_info``, ``/props``,
+``/api/version`` and ``owned_by`` of ``/v1/models``; the window from the same; what requests may
+hold from the server's own OpenAPI description, which vLLM and SGLang publish at ``/openapi.json``,
+and from a table by kind where there is none. A request that shows that a fact was wrong changes it:
+see `adaptation`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["vllm", "sglang", "llama-server", "ollama", "openai"]
+Constraint = Literal["structured_outputs", "strict", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """One server, as it is now.
+
+    Attributes:
+        kind: Which program it is; ``openai`` is any other.
+        version: Its version; None when it does not say.
+        model: Name to ask for.
+        models: All names that it lists.
+        context_window: Tokens of prompt and answer together; None when it does not say.
+        root: Where the model came from, as far as it says; often a path.
+        constraint: How calls are held to their schema: ``structured_outputs`` takes our own
+            structural tag, ``strict`` a flag of each tool, ``none`` nothing.
+        tool_parser: Whether it reads calls from the text; without, tools are sent all the same and
+            the calls are read here.
+        forces_calls: Whether ``tool_choice: required`` is obeyed.
+        named_choice: Whether ``tool_choice`` may name a tool.
+        tokenize: Path that counts tokens of a text; None when there is none.
+        completions: Whether ``/v1/completions`` takes prompts that we render.
+        token_ids: Whether prompts may be token ids, and generated ids come back.
+        running_usage: Whether each streamed event may carry the usage so far.
+        max_tokens_name: ``max_tokens`` or ``max_completion_tokens``.
+        every_sampling_field: Whether ``top_k``, ``min_p`` and ``repetition_penalty`` are known.
+        notes: What is missing and what to do about it, one line each.
+    """
+
+    kind: Kind
+    version: str | None
+    model: str
+    models: tuple[str, ...]
+    context_window: int | None
+    root: str = ""
+    constraint: Constraint = "none"
+    tool_parser: bool = True
+    forces_calls: bool = True
+    named_choice: bool = True
+    tokenize: str | None = None
+    completions: bool = True
+    token_ids: bool = False
+    running_usage: bool = False
+    max_tokens_name: str = "max_tokens"
+    every_sampling_field: bool = False
+    notes: tuple[str, ...] = ()
+
+    def with_note(self, note: str, **changes: object) -> ServerFacts:
+        """These facts, changed, and why."""
+        notes = self.notes if note in self.notes else (*self.notes, note)
+        return dataclasses.replace(self, notes=notes, **changes)  # pyright: ignore[reportArgumentType]
+
+    def without_constraint(self) -> ServerFacts:
+        """For callers who do not want calls to be held to their schema."""
+        return dataclasses.replace(self, constraint="none")
+
+    def with_window(self, tokens: int) -> ServerFacts:
+        """With a window that the caller knows better."""
+        notes = tuple(note for note in self.notes if "context window" not in note)
+        return dataclasses.replace(self, context_window=tokens, notes=notes)
+
+
+_NO_PARSER = (
+    "the server was started without a tool parser, so calls are read by the client: "
+    "start it with --enable-auto-tool-choice --tool-call-parser hermes"
+)
+
+
+def adaptation(facts: ServerFacts, reason: str) -> ServerFacts | None:
+    """What a refusal teaches about the server.
+
+    Args:
+        facts: As the refused request was made.
+        reason: The server's words.
+
+    Returns:
+        Other facts, with which the request is made again, or None when it says nothing that could
+        be done without.
+    """
+    text = reason.lower()
+    if facts.tool_parser and re.search(r"enable-auto-tool-choice|tool-call-parser", text):
+        return facts.with_note(_NO_PARSER, tool_parser=False, forces_calls=False)
+    if facts.constraint != "none" and re.search(
+        r"structur|grammar|guided|strict|json.?schema|regex|not supported by xgrammar", text
+    ):
+        note = f"calls are not held to their schema: the server refused that ({reason})"
+        return facts.with_note(note, constraint="none")
+    if facts.max_tokens_name == "max_tokens" and "max_completion_tokens" in text:
+        return dataclasses.replace(facts, max_tokens_name="max_completion_tokens")
+    if facts.forces_calls and "tool_choice" in text:
+        note = f"the server cannot be made to call a tool ({reason})"
+        return facts.with_note(note, forces_calls=False, named_choice=False)
+    if facts.token_ids and re.search(r"token_ids|prompt", text):
+        note = f"prompts are sent as text: the server refused token ids ({reason})"
+        return facts.with_note(note, token_ids=False)
+    if facts.every_sampling_field and re.search(r"top_k|min_p|repetition_penalty", text):
+        note = f"top_k, min_p and repetition_penalty are not sent: refused by the server ({reason})"
+        return facts.with_note(note, every_sampling_field=False)
+    if facts.running_usage and "stream_options" in text:
+        return dataclasses.replace(facts, running_usage=False)
+    return None

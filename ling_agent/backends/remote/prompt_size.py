@@ -1,0 +1,83 @@
+"""`PromptSizes`: whether a prompt fits, asked before it is sent.
+
+Exact where it matters and free where it does not: a prompt has at most as many tokens as its JSON
+has bytes, and what an earlier request of the conversation had is known from its usage. Only when
+that bound does not fit, the server is asked to count.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+from ...errors import ContextOverflow
+from ...results import Usage
+from ..base import ModelRequest
+from .jsons import write_json
+
+Count = Callable[[], Awaitable[int | None]]
+
+_REMEMBERED = 10_000  # conversations
+
+
+class PromptSizes:
+    """What is known of the sizes of a backend's conversations."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    async def fitted(
+        self, request: ModelRequest, window: int | None, *, size: int, count: Count, sure: bool
+    ) -> ModelRequest:
+        """The request, with what is left of the window as its longest answer.
+
+        Args:
+            request: What is to be sent.
+            window: Tokens of prompt and answer together; None when unknown.
+            size: Bytes of the request's body.
+            count: Counts its tokens exactly, where that is possible.
+            sure: Whether only a count may refuse it; else an estimate does, too, for servers that
+                cut prompts silently.
+
+        Raises:
+            ContextOverflow: There is no room for an answer.
+        """
+        longest = request.sampling.max_tokens
+        if window is None or self._bound(request, size) + longest <= window:
+            return request
+        tokens = await count()
+        if tokens is None:
+            if sure or size / 4 < window:
+                return request
+            tokens = size // 4
+        left = window - tokens
+        if left < 1:
+            raise ContextOverflow(
+                f"the prompt has {tokens:,} tokens and the context window {window:,}: shorten the "
+                "task or the tools' results, or serve the model with a longer window",
+                prompt_tokens=tokens,
+                context_window=window,
+            )
+        sampling = dataclasses.replace(request.sampling, max_tokens=min(longest, left))
+        return dataclasses.replace(request, sampling=sampling)
+
+    def learn(self, request: ModelRequest, usage: Usage) -> None:
+        """Remember what a request has cost."""
+        if not request.conversation or request.prefill:
+            return
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        self._known[request.conversation] = (len(request.messages), tokens)
+        self._known.move_to_end(request.conversation)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _bound(self, request: ModelRequest, size: int) -> int:
+        known = self._known.get(request.conversation)
+        if known is None:
+            return size
+        # The message behind the known ones is the answer, whose tokens are known as well; its
+        # markup is not, and is counted with what follows.
+        messages, tokens = known
+        new = [dataclasses.asdict(message) for message in request.messages[messages:]]
+        return min(size, tokens + len(write_json(new)))
