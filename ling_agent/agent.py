@@ -134,7 +134,8 @@ class Agent:
             BackendError: The model could not be asked even once. Later errors end the run as a
                 result with status ``failed``: it holds what was done until then.
         """
-        with self._started(task, session, self._setup(deps, limits, cancel), _ignore) as run:
+        setup = self._setup(deps, limits, cancel, watched=False)
+        with self._started(task, session, setup, _ignore) as run:
             return await self._execute(run)
 
     @asynccontextmanager
@@ -210,7 +211,8 @@ class Agent:
             trajectory = self.memory.store.load(run_id).fork()
             _check_resumable(trajectory, run_id)
             decisions = decide(trajectory, self._toolset, approvals or {})
-            run = Run(self._setup(deps, limits, cancel), trajectory, run_id, _ignore, decisions)
+            setup = self._setup(deps, limits, cancel, watched=False)
+            run = Run(setup, trajectory, run_id, _ignore, decisions)
             return await self._execute(run)
 
     def as_tool(self, *, name: str | None = None, description: str | None = None) -> Tool[..., Any]:
@@ -234,7 +236,14 @@ class Agent:
             description=description or f"Ask the agent {self.name} to do a task.",
         )
 
-    def _setup(self, deps: Any, limits: Limits | None, cancel: CancelToken | None) -> RunSetup:
+    def _setup(
+        self,
+        deps: Any,
+        limits: Limits | None,
+        cancel: CancelToken | None,
+        *,
+        watched: bool = True,
+    ) -> RunSetup:
         return RunSetup(
             backend=self._backend,
             tools=self._toolset,
@@ -242,6 +251,7 @@ class Agent:
             limits=limits or self.limits,
             sampling=self.sampling,
             deps=deps,
+            watched=watched,
             cancel=cancel,
         )
 

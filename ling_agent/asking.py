@@ -249,6 +249,7 @@ class Asker:
             tool_choice=tool_choice,
             conversation=self._run_id,
             whole=whole,
+            watched=self._setup.watched,
         )
         self._reader = reader = TurnReader(
             request,

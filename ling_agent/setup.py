@@ -22,4 +22,5 @@ class RunSetup:
     limits: Limits
     sampling: Sampling
     deps: Any = None
+    watched: bool = True
     cancel: CancelToken | None = None

@@ -78,6 +78,8 @@ class ModelRequest:
             `ModelInfo.forces_calls` says that they obey; others take them as ``auto``.
         conversation: Name of the run, for backends that keep a prefix cache per conversation.
         whole: Ask for the answer in one piece: some servers lose calls only when they stream.
+        watched: Whether somebody looks at the pieces of the answer; otherwise a backend may deliver
+            larger and later ones.
     """
 
     messages: tuple[Message, ...]
@@ -88,6 +90,7 @@ class ModelRequest:
     tool_choice: ToolChoice = "auto"
     conversation: str = ""
     whole: bool = False
+    watched: bool = True
 
 
 @dataclass(frozen=True, slots=True)

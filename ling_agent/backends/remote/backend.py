@@ -26,7 +26,7 @@ from ...profiles import CHATML, LING2, Profile, get_profile
 from ..base import Backend, Chunk, Finished, ModelInfo, ModelRequest
 from .address import Address, parse_address
 from .chat_body import chat_body
-from .chat_reader import ChatReader
+from .chat_reader import ChatReader, merged
 from .completions import RawPrompts, detect_profile
 from .discovery import discover
 from .facts import Kind, ServerFacts, adaptation
@@ -38,6 +38,8 @@ from .transport import HttpTransport, Timeouts, Transport
 
 Mode = Literal["chat", "raw"]
 _KEY_VARIABLE = "LING_AGENT_API_KEY"
+# Seconds between two looks at a stream: faster than an eye, or just often enough to end in time.
+_WATCHED_PACE, _UNWATCHED_PACE = 0.02, 0.2
 _SECONDS_A_TOKEN = 1.0  # of an answer in one piece: slower than anything that is alive
 
 
@@ -240,22 +242,27 @@ class RemoteBackend(Backend):
             fitted, facts, profile=profile, streamed=streamed, prompt_characters=size
         )
         started = time.perf_counter()
-        async with self._answers(transport, "/v1/chat/completions", body) as answers:
+        pace = _pace(request)
+        async with self._answers(transport, "/v1/chat/completions", body, pace) as answers:
             yield self._chat_chunks(answers, reader, fitted, transport, started)
 
     async def _chat_chunks(
         self,
-        answers: AsyncIterator[Any],
+        answers: AsyncIterator[list[Any]],
         reader: ChatReader,
         request: ModelRequest,
         transport: Transport,
         started: float,
     ) -> AsyncGenerator[Chunk, None]:
         first = 0.0
-        async for answer in answers:
-            _check(answer, transport)
-            for chunk in reader.take(answer):
+        async for batch in answers:
+            chunks: list[Chunk] = []
+            for answer in batch:
+                _check(answer, transport)
+                chunks += reader.take(answer)
+            if chunks:
                 first = first or time.perf_counter() - started
+            for chunk in merged(chunks):
                 yield chunk
         if not reader.ended:
             raise transport.words.broken_off()
@@ -274,18 +281,18 @@ class RemoteBackend(Backend):
         body = prompt.body(stream=streamed)
         prompt.started = time.perf_counter()
         async with (
-            self._answers(transport, "/v1/completions", body) as answers,
+            self._answers(transport, "/v1/completions", body, _pace(request)) as answers,
             aclosing(_checked(answers, transport)) as checked,
         ):
             yield prompt.chunks(checked, transport.words.broken_off)
 
     @asynccontextmanager
     async def _answers(
-        self, transport: Transport, path: str, body: dict[str, Any]
-    ) -> AsyncGenerator[AsyncIterator[Any], None]:
-        """The events of an answer, or its one piece."""
+        self, transport: Transport, path: str, body: dict[str, Any], pace: float
+    ) -> AsyncGenerator[AsyncIterator[list[Any]], None]:
+        """The events of an answer as they arrive, or its one piece."""
         if body["stream"]:
-            async with transport.events(path, body) as events:
+            async with transport.events(path, body, pace=pace) as events:
                 yield events
             return
         longest = body.get("max_tokens") or body.get("max_completion_tokens") or 0
@@ -308,8 +315,14 @@ async def _transport(server: Server) -> AsyncGenerator[Transport, None]:
     yield server.transport
 
 
-async def _once(answer: Any) -> AsyncGenerator[Any, None]:
-    yield answer
+def _pace(request: ModelRequest) -> float:
+    if request.stop_when is not None:
+        return 0.0
+    return _WATCHED_PACE if request.watched else _UNWATCHED_PACE
+
+
+async def _once(answer: Any) -> AsyncGenerator[list[Any], None]:
+    yield [answer]
 
 
 async def _checked(answers: AsyncIterator[Any], transport: Transport) -> AsyncGenerator[Any, None]:

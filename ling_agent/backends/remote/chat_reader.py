@@ -183,6 +183,25 @@ class ChatReader:
         )
 
 
+def merged(chunks: list[Chunk]) -> list[Chunk]:
+    """The same with neighbouring texts as one: what has arrived together is read together."""
+    if len(chunks) < 2:
+        return chunks
+    result: list[Chunk] = []
+    texts: list[str] = []
+    for chunk in chunks:
+        if isinstance(chunk, TextChunk):
+            texts.append(chunk.text)
+            continue
+        if texts:
+            result.append(TextChunk("".join(texts)))
+            texts = []
+        result.append(chunk)
+    if texts:
+        result.append(TextChunk("".join(texts)))
+    return result
+
+
 def _arguments_needed(
     tools: Sequence[Json], streamed: bool, facts: ServerFacts
 ) -> Callable[[str], bool]:

@@ -72,8 +72,10 @@ class ClientTransport:
         raise self.words.no_answer(limit or 0.0, waiting_for="answer", option="first_token")
 
     @asynccontextmanager
-    async def events(self, path: str, body: Any) -> AsyncGenerator[AsyncIterator[Any], None]:
-        """A completion in pieces.
+    async def events(
+        self, path: str, body: Any, *, pace: float = 0.0
+    ) -> AsyncGenerator[AsyncIterator[list[Any]], None]:
+        """A completion in pieces; the client has its own pace.
 
         Raises:
             BackendError: It cannot be had, or breaks off.
@@ -109,7 +111,7 @@ class ClientTransport:
         extra = {name: value for name, value in body.items() if name not in _OWN_FIELDS}
         return await self._client.chat.completions.create(**own, extra_body=extra or None)
 
-    async def _events(self, stream: Any) -> AsyncIterator[Any]:
+    async def _events(self, stream: Any) -> AsyncIterator[list[Any]]:
         events, limit, first = aiter(stream), self.timeouts.first_token, True
         while True:
             event: Any = None
@@ -124,7 +126,7 @@ class ClientTransport:
                 raise self.words.no_answer(limit, waiting_for=f"{what} token", option=option)
             if event is None:
                 return
-            yield event.model_dump(exclude_unset=True)
+            yield [event.model_dump(exclude_unset=True)]
             first, limit = False, self.timeouts.between_tokens
 
     def _error(self, error: Exception) -> BackendError:

@@ -8,24 +8,32 @@ is to be aborted.
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import contextlib
 import math
-from collections.abc import AsyncGenerator, AsyncIterator
+import urllib.request
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.lowlevel
 import httpx2
 
 from ...errors import BackendUnavailable, ConfigurationError
+from .asyncio_http import Connection
+from .connections import Connections
 from .failures import Wording
 from .jsons import read_json, write_json
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """Longest streamed event; an argument that a server sends whole may be long."""
+
+_EVENT_ENDS = ("\n\n", "\r\n\r\n", "\r\r")
+_LONGEST_EVENT_END = 4
 
 _PROBE_SECONDS = 10.0
 _LAST_SECONDS = 1.0
@@ -68,7 +76,9 @@ class Transport(Protocol):
 
     async def post(self, path: str, body: Any, *, limit: float | None = None) -> Any: ...
 
-    def events(self, path: str, body: Any) -> AbstractAsyncContextManager[AsyncIterator[Any]]: ...
+    def events(
+        self, path: str, body: Any, *, pace: float = 0.0
+    ) -> AbstractAsyncContextManager[AsyncIterator[list[Any]]]: ...
 
     async def healthy(self, path: str = "/health") -> bool: ...
 
@@ -125,10 +135,18 @@ class HttpTransport:
         return await self._whole("POST", path, body, seconds, "answer", "first_token")
 
     @asynccontextmanager
-    async def events(self, path: str, body: Any) -> AsyncGenerator[AsyncIterator[Any], None]:
-        """``POST path``, answered by server-sent events: their JSON, up to ``[DONE]``.
+    async def events(
+        self, path: str, body: Any, *, pace: float = 0.0
+    ) -> AsyncGenerator[AsyncIterator[list[Any]], None]:
+        """``POST path``, answered by server-sent events: the JSON of those that have arrived.
 
-        A stream that ends without ``[DONE]`` just ends: the caller knows what it still waits for.
+        They end at ``[DONE]``. A stream that ends without it just ends: the caller knows what it
+        still waits for.
+
+        Args:
+            path: Begins with a slash.
+            body: JSON.
+            pace: Seconds for which events may be held back, to be read several at a time.
 
         Raises:
             BackendError: Not reachable, an error status, no stream, or one that breaks off.
@@ -136,14 +154,17 @@ class HttpTransport:
         limit = self.timeouts.first_token
         deadline = anyio.current_time() + limit
         response = await self._send("POST", path, body, limit, "first token", "first_token")
-        body = _Body(response)
+        body = _Body(response, deadline)
         try:
             if response.status_code != 200:
                 raise await self._status(response)
             content_type = response.headers.get("content-type", "")
             if not content_type.startswith("text/event-stream"):
                 raise self.words.not_json(await self._beginning(response), content_type)
-            async with aclosing(self._decoded(body.events(), deadline)) as events:
+            connection = response.extensions.get("connection")
+            if isinstance(connection, Connection):
+                connection.pace = pace
+            async with aclosing(self._decoded(body)) as events:
                 yield events
         finally:
             await body.aclose()
@@ -155,37 +176,31 @@ class HttpTransport:
         if pool is not None:
             await pool.aclose()
 
-    async def _decoded(
-        self, events: AsyncGenerator[httpx2.ServerSentEvent, None], deadline: float
-    ) -> AsyncGenerator[Any, None]:
+    async def _decoded(self, body: _Body) -> AsyncGenerator[list[Any], None]:
+        """The JSON of the events, as many at a time as have arrived."""
         between, first = self.timeouts.between_tokens, True
-        while True:
-            event: httpx2.ServerSentEvent | None = None
-            # On the whole event, not on a read: a server that sends a byte a second is stuck too.
-            with anyio.CancelScope(deadline=deadline) as scope:
-                try:
-                    event = await anext(events, None)
-                except UnicodeDecodeError as error:
-                    raise self.words.bad_event(ValueError(f"invalid unicode: {error}")) from None
-                except httpx2.TransportError as error:
-                    raise self.words.transport(error, during="answer") from error
-            if scope.cancelled_caught:
-                raise self._late(first)
-            if event is None:
-                return
-            if event.data == "[DONE]":
-                # Read to the end, so that the connection can be used again.
-                with anyio.move_on_after(_LAST_SECONDS):
-                    async for _ in events:
-                        pass
-                return
-            try:
-                data = read_json(event.data)
-            except ValueError as error:
-                raise self.words.bad_event(error) from None
-            yield data
-            first = False
-            deadline = anyio.current_time() + between
+        try:
+            while (events := await body.events()) is not None:
+                done = next((at for at, event in enumerate(events) if event.data == "[DONE]"), None)
+                if ready := [self._json(event) for event in events[:done]]:
+                    yield ready
+                if done is not None:
+                    await body.read_to_the_end()
+                    return
+                first = False
+                body.deadline = anyio.current_time() + between
+        except TimeoutError:
+            raise self._late(first) from None
+        except UnicodeDecodeError as error:
+            raise self.words.bad_event(ValueError(f"invalid unicode: {error}")) from None
+        except httpx2.TransportError as error:
+            raise self.words.transport(error, during="answer") from error
+
+    def _json(self, event: httpx2.ServerSentEvent) -> Any:
+        try:
+            return read_json(event.data)
+        except ValueError as error:
+            raise self.words.bad_event(error) from None
 
     def _late(self, first: bool) -> BackendUnavailable:
         if first:
@@ -243,10 +258,10 @@ class HttpTransport:
     async def _beginning(self, response: httpx2.Response) -> bytes:
         """As much of a body as an error can tell about; a slow one is given up."""
         beginning = bytearray()
-        body = _Body(response)
+        body = _Body(response, anyio.current_time() + _PROBE_SECONDS)
         # What cannot be read does not matter: the status says enough.
-        with anyio.move_on_after(_PROBE_SECONDS), contextlib.suppress(httpx2.HTTPError):
-            async for piece in body.bytes():
+        with contextlib.suppress(httpx2.HTTPError, TimeoutError):
+            while (piece := await body.read()) is not None:
                 beginning += piece
                 if len(beginning) >= _LONGEST_ERROR_BODY:
                     break
@@ -256,7 +271,7 @@ class HttpTransport:
     async def _client(self) -> httpx2.AsyncClient:
         pool = self._pools.get()
         if pool is None:
-            pool = _Pool(self.timeouts.connect)
+            pool = _Pool(self.url, self.timeouts.connect)
             self._pools.set(pool)
             await pool.open()
         return pool.client
@@ -265,14 +280,19 @@ class HttpTransport:
 class _Pool:
     """The connections of one event loop, closed with it."""
 
-    def __init__(self, connect: float) -> None:
+    def __init__(self, url: str, connect: float) -> None:
+        limits = httpx2.Limits(
+            max_connections=None,
+            max_keepalive_connections=None,
+            keepalive_expiry=_KEEP_ALIVE_SECONDS,
+        )
         self.client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(None, connect=connect if connect != math.inf else None),
-            limits=httpx2.Limits(
-                max_connections=None,
-                max_keepalive_connections=None,
-                keepalive_expiry=_KEEP_ALIVE_SECONDS,
-            ),
+            limits=limits,
+            # httpx2's own one knows trio and proxies.
+            transport=Connections(keep_alive=_KEEP_ALIVE_SECONDS)
+            if _on_asyncio() and not _has_proxy(url)
+            else None,
         )
         self._guard = self._hold()
 
@@ -289,35 +309,62 @@ class _Pool:
             await self.client.aclose()
 
 
+def _on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _has_proxy(url: str) -> bool:
+    """Whether the environment names a proxy for this URL."""
+    parts = urlsplit(url)
+    proxies = urllib.request.getproxies()
+    named = parts.scheme in proxies or "all" in proxies
+    return named and not urllib.request.proxy_bypass(parts.hostname or "")
+
+
 class _Body:
     """The body of a response, which may be left in the middle.
 
-    It is read in three layers: bytes, text that fails at bytes that are not UTF-8 (httpx2 would
-    replace them, and a damaged answer be taken for a whole one), and events.
+    Attributes:
+        deadline: When reading raises `TimeoutError`. It counts for whole events: a server that
+            sends a byte a second is stuck, too.
     """
 
-    def __init__(self, response: httpx2.Response) -> None:
-        # What `httpx2.EventSource` looks at.
-        self.request = response.request
-        self.headers = response.headers
+    def __init__(self, response: httpx2.Response, deadline: float) -> None:
+        self.deadline = deadline
         self._response = response
-        self._layers: list[AsyncGenerator[Any, None]] = []
+        self._bytes = response.aiter_bytes()
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._blocks = _Blocks(response)
 
-    def bytes(self) -> AsyncGenerator[bytes, None]:
-        pieces = self._response.aiter_bytes()
-        self._layers.append(pieces)
-        return pieces
+    async def read(self) -> bytes | None:
+        """What has arrived; None at the end."""
+        with anyio.CancelScope(deadline=self.deadline) as scope:
+            return await anext(self._bytes, None)
+        assert scope.cancelled_caught
+        raise TimeoutError
 
-    def aiter_text(self) -> AsyncGenerator[str, None]:
-        text = self._decoded(self.bytes())
-        self._layers.append(text)
-        return text
+    async def events(self) -> list[httpx2.ServerSentEvent] | None:
+        """The events that have arrived, at least one; None at the end.
 
-    def events(self) -> AsyncGenerator[httpx2.ServerSentEvent, None]:
-        source = httpx2.EventSource(cast("httpx2.Response", self), MAX_EVENT_BYTES)
-        events = cast("AsyncGenerator[httpx2.ServerSentEvent, None]", aiter(source))
-        self._layers.append(events)
-        return events
+        Bytes that are not UTF-8 are an error: httpx2 would replace them, and a damaged answer would
+        be taken for a whole one.
+        """
+        while (data := await self.read()) is not None:
+            if events := self._blocks.take(self._decoder.decode(data)):
+                return events
+        self._decoder.decode(b"", final=True)
+        return None
+
+    async def read_to_the_end(self) -> None:
+        """Read what is left, briefly, so that the connection can be used again."""
+        self.deadline = anyio.current_time() + _LAST_SECONDS
+        with contextlib.suppress(TimeoutError, httpx2.TransportError):
+            while await self.read() is not None:
+                pass
 
     async def aclose(self) -> None:
         """Close the response and what reads it.
@@ -327,13 +374,41 @@ class _Body:
         """
         with anyio.CancelScope(shield=True):
             await self._response.aclose()
-            for layer in reversed(self._layers):
-                with anyio.move_on_after(_LAST_SECONDS), contextlib.suppress(Exception):
-                    async for _ in layer:
-                        pass
+            with contextlib.suppress(Exception):
+                await self.read_to_the_end()
 
-    async def _decoded(self, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[str, None]:
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        async for piece in pieces:
-            yield decoder.decode(piece)
-        decoder.decode(b"", final=True)
+
+class _Blocks:
+    """Cuts text into blocks of whole events, for `httpx2.EventSource`, which reads a whole body."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        # What EventSource looks at.
+        self.request = response.request
+        self.headers = response.headers
+        self._pending: list[str] = []
+        self._size = 0
+        self._tail = ""  # of what is pending: the end of an event may be cut in two
+        self._block = ""
+
+    def take(self, text: str) -> list[httpx2.ServerSentEvent]:
+        """Take text; the events that are complete with it."""
+        joined = self._tail + text
+        end = max((joined.rfind(m) + len(m) for m in _EVENT_ENDS if m in joined), default=0)
+        end -= len(self._tail)
+        if end <= 0:
+            self._keep(text)
+            return []
+        self._block = "".join((*self._pending, text[:end]))
+        self._pending, self._size, self._tail = [], 0, ""
+        self._keep(text[end:])
+        return list(httpx2.EventSource(cast("httpx2.Response", self), MAX_EVENT_BYTES))
+
+    def iter_text(self) -> Iterator[str]:
+        yield self._block
+
+    def _keep(self, text: str) -> None:
+        self._pending.append(text)
+        self._size += len(text)
+        self._tail = (self._tail + text)[-_LONGEST_EVENT_END + 1 :]
+        if self._size > MAX_EVENT_BYTES:
+            raise httpx2.SSEError(f"event exceeded the {MAX_EVENT_BYTES} byte limit")
