@@ -22,7 +22,7 @@ from ..backends.base import (
     ModelRequest,
     TextChunk,
 )
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, ContextOverflow
 from ..hermes import render
 from ..messages import to_openai
 from ..profiles import CHATML, Profile
@@ -57,7 +57,8 @@ class ScriptedBackend(Backend):
     Args:
         replies: In order: texts, `Reply` objects, exceptions to raise, or functions of the request.
         chunk_size: Characters a chunk for plain texts; None sends each whole.
-        context_window: What `describe` says.
+        context_window: What `describe` says; a prompt of more words is refused as a real model's
+            would be, and uses no reply.
         profile: What `describe` says.
         parameters: What `describe` says.
         renders_prompts: True makes the loop keep raw texts and send prefills; replies are what
@@ -95,6 +96,7 @@ class ScriptedBackend(Backend):
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Chunk], None]:
         self.requests.append(request)
+        words = self._words(request)
         try:
             scripted = next(self._replies)
         except StopIteration:
@@ -106,10 +108,12 @@ class ScriptedBackend(Backend):
         reply = scripted if isinstance(scripted, str | Reply) else scripted(request)
         if isinstance(reply, str):
             reply = Reply(reply, chunk_size=self._chunk_size)
-        async with aclosing(self._play(reply, request)) as chunks:
+        async with aclosing(self._play(reply, request, words)) as chunks:
             yield chunks
 
-    async def _play(self, reply: Reply, request: ModelRequest) -> AsyncGenerator[Chunk, None]:
+    async def _play(
+        self, reply: Reply, request: ModelRequest, words: int
+    ) -> AsyncGenerator[Chunk, None]:
         if request.prefill:
             yield TextChunk(request.prefill)
         size = reply.chunk_size or max(len(reply.text), 1)
@@ -119,11 +123,24 @@ class ScriptedBackend(Backend):
             yield TextChunk(piece)
             if request.stop_when is not None and request.stop_when(piece):
                 break
-        usage = reply.usage or Usage(
-            prompt_tokens=len(self.prompt(request).split()),
-            completion_tokens=len(reply.text.split()),
-        )
+        usage = reply.usage or Usage(prompt_tokens=words, completion_tokens=len(reply.text.split()))
         yield Finished(reply.finish_reason, dataclasses.replace(usage, requests=1))
+
+    def _words(self, request: ModelRequest) -> int:
+        """Size of the prompt, which stands for its tokens.
+
+        Raises:
+            ContextOverflow: It is larger than the context window.
+        """
+        words, window = len(self.prompt(request).split()), self._info.context_window
+        if window is not None and words > window:
+            raise ContextOverflow(
+                f"the prompt has {words:,} words and the scripted context window {window:,}: "
+                "shorten the task, or pass a larger context_window",
+                prompt_tokens=words,
+                context_window=window,
+            )
+        return words
 
     def prompt(self, request: ModelRequest) -> str:
         """The prompt that a real backend would send for this request."""

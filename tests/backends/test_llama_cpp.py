@@ -15,6 +15,7 @@ import pytest
 
 from ling_agent import Sampling, catalog
 from ling_agent.backends import (
+    Backend,
     Chunk,
     Finished,
     LlamaCppBackend,
@@ -26,7 +27,7 @@ from ling_agent.backends.llama_engine import EngineSettings, Generation, LlamaEn
 from ling_agent.errors import BackendUnavailable, ConfigurationError, ContextOverflow
 from ling_agent.messages import UserMessage
 from ling_agent.profiles import CHATML
-from ling_agent.testing.conformance import BACKEND_CHECKS, BackendCheck
+from ling_agent.testing.conformance import BackendConformance
 
 pytestmark = pytest.mark.model
 
@@ -271,10 +272,13 @@ async def test_too_little_memory_is_answered_with_what_would_be_needed(
         await LlamaCppBackend(str(model)).describe()
 
 
-@pytest.mark.parametrize("check", BACKEND_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.anyio
-async def test_the_backend_conforms(check: BackendCheck, model: Path) -> None:
-    await check(lambda: LlamaCppBackend(str(model), n_ctx=2048))
+class TestConformance(BackendConformance):
+    @pytest.fixture(autouse=True)
+    def _model(self, model: Path) -> None:
+        self.model = model
+
+    def make(self) -> Backend:
+        return LlamaCppBackend(str(self.model), n_ctx=2048)
 
 
 WORKING_AT_EXIT = """

@@ -1,52 +1,73 @@
-"""The conformance checks: what comes with the package passes, and each check finds its fault."""
+"""The conformance classes: what comes with the package passes, and each check finds its faults."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, AsyncIterator
+import functools
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from ling_agent import Trajectory
+from ling_agent import ContextOverflow, Trajectory
 from ling_agent.backends import Backend, Chunk, Finished, ModelInfo, ModelRequest, TextChunk
-from ling_agent.memory import InMemoryStore
+from ling_agent.memory import InMemoryStore, Store
 from ling_agent.testing import Reply, ScriptedBackend
-from ling_agent.testing.conformance import BACKEND_CHECKS, STORE_CHECKS, BackendCheck, StoreCheck
-from ling_agent.testing.conformance.backends import (
-    answers_again_after_it_was_left,
-    answers_several_at_once,
-    continues_and_stops_where_it_is_told,
-    describes_itself,
-    ends_with_what_it_cost,
-    lets_itself_be_cancelled,
-    works_again_after_it_was_closed,
-    works_in_another_event_loop,
-)
-from ling_agent.testing.conformance.stores import (
-    gives_back_what_was_saved,
-    says_what_it_does_not_have,
-)
+from ling_agent.testing.conformance import BackendConformance, StoreConformance
 
-pytestmark = pytest.mark.anyio
+WINDOW = 100
 
 
-def scripted(**options: Any) -> ScriptedBackend:
-    return ScriptedBackend([Reply("Hello you.", chunk_size=3)] * 4, **options)
+def scripted(text: str = "Hello.", **options: Any) -> ScriptedBackend:
+    return ScriptedBackend([Reply(text, chunk_size=3)] * 4, **options)
 
 
-@pytest.mark.parametrize("renders_prompts", [False, True])
-@pytest.mark.parametrize("check", BACKEND_CHECKS, ids=lambda check: check.__name__)
-async def test_the_scripted_backend(check: BackendCheck, renders_prompts: bool) -> None:
-    await check(lambda: scripted(renders_prompts=renders_prompts))
+class TestScriptedBackend(BackendConformance):
+    def make(self) -> Backend:
+        return scripted()
 
 
-@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
-async def test_the_store_in_memory(check: StoreCheck) -> None:
-    await check(InMemoryStore)
+class TestScriptedBackendThatRendersPrompts(BackendConformance):
+    def make(self) -> Backend:
+        return scripted(renders_prompts=True)
+
+
+class TestScriptedBackendWithoutAContextWindow(BackendConformance):
+    def make(self) -> Backend:
+        return scripted(context_window=None)
+
+
+class TestInMemoryStore(StoreConformance):
+    def make(self) -> Store:
+        return InMemoryStore()
+
+
+USAGE: dict[str, dict[str, Any]] = {
+    "no requests": {"requests": 0},
+    "no prompt": {"prompt_tokens": 0},
+    "no answer": {"completion_tokens": 0},
+    "a token too many": {"completion_tokens": 17},
+    "two tokens": {"completion_tokens": 2},
+    "more cached than sent": {"cached_tokens": 1000},
+    "negative seconds": {"seconds": -1.0},
+    "negative time to the first token": {"prefill_seconds": -1.0},
+    "negative time behind it": {"decode_seconds": -1.0},
+}
+"""What a faulty backend says of its cost."""
+
+TEXTS = {"lets stop texts through": "Hello.<|im_end|>", "loses calls": "", "says nothing": ""}
+"""What a faulty backend answers."""
+
+
+def heedless(stop: Callable[[str], bool], piece: str) -> bool:
+    return not stop(piece)
 
 
 class Faulty(Backend):
@@ -54,7 +75,10 @@ class Faulty(Backend):
 
     def __init__(self, fault: str) -> None:
         self._fault = fault
-        self._inner = scripted(renders_prompts=True)
+        window = None if fault == "takes any size" else WINDOW
+        self._inner = scripted(
+            TEXTS.get(fault, "Hello."), renders_prompts=True, context_window=window
+        )
         self._busy = False
         self._closed = False
         self._descriptions = 0
@@ -63,11 +87,15 @@ class Faulty(Backend):
 
     @property
     def name(self) -> str:
-        return "faulty"
+        return "" if self._fault == "no name" else "faulty"
 
     async def describe(self) -> ModelInfo:
         self._descriptions += self._fault == "changes"
-        return ModelInfo("faulty", 100 + self._descriptions)
+        window = 0 if self._fault == "no window" else WINDOW
+        return ModelInfo("faulty", window + self._descriptions)
+
+    async def count_tokens(self, text: str) -> int | None:
+        return 0 if self._fault == "counts nothing" else None
 
     async def aclose(self) -> None:
         self._closed = True
@@ -76,17 +104,41 @@ class Faulty(Backend):
     async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Chunk], None]:
         if self._fault == "ignores the prefill":
             request = dataclasses.replace(request, prefill="")
-        if self._fault == "goes on":
+        stop = request.stop_when
+        if self._fault == "never asks":
             request = dataclasses.replace(request, stop_when=None)
+        if self._fault == "goes on" and stop is not None:
+            request = dataclasses.replace(request, stop_when=functools.partial(heedless, stop))
+        if self._fault == "knows no tools" and request.tools:
+            raise TypeError("tools")
+        if self._fault == "knows valid text only":
+            request.messages[0].content.encode()
         loop = anyio.lowlevel.current_token()
         self._loop = self._loop or loop
         ends = self._closed and self._fault == "stays closed"
         ends = ends or (self._busy and self._fault in ("stays busy", "one at a time"))
         ends = ends or (self._loop != loop and self._fault == "one loop")
         self._busy = True
-        async with self._inner.stream(request) as chunks, aclosing(self._pass(chunks)) as passed:
+        async with self._sized(request) as chunks, aclosing(self._pass(chunks)) as passed:
             yield self._nothing() if ends else passed
         self._busy = self._fault == "stays busy"
+
+    @asynccontextmanager
+    async def _sized(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Chunk], None]:
+        try:
+            async with self._inner.stream(request) as chunks:
+                yield chunks
+        except ContextOverflow as error:
+            if self._fault == "its own errors":
+                raise ValueError("too long") from error
+            if self._fault != "begins all the same":
+                raise
+            async with aclosing(self._begin(error)) as chunks:
+                yield chunks
+
+    async def _begin(self, error: Exception) -> AsyncGenerator[Chunk, None]:
+        yield TextChunk("Hel")
+        raise error
 
     async def _nothing(self) -> AsyncGenerator[Chunk, None]:
         for chunk in list[Chunk]():
@@ -99,49 +151,214 @@ class Faulty(Backend):
             async for chunk in chunks:
                 if isinstance(chunk, Finished) and self._fault == "no end":
                     return
-                if isinstance(chunk, Finished) and self._fault == "no usage":
-                    chunk = dataclasses.replace(
-                        chunk, usage=dataclasses.replace(chunk.usage, requests=0)
-                    )
-                yield chunk
+                yield self._ended(chunk) if isinstance(chunk, Finished) else chunk
             if self._fault == "text behind the end":
                 yield TextChunk("more")
 
-
-@pytest.mark.parametrize(
-    ("fault", "check"),
-    [
-        ("changes", describes_itself),
-        ("no end", ends_with_what_it_cost),
-        ("no usage", ends_with_what_it_cost),
-        ("text behind the end", ends_with_what_it_cost),
-        ("stays busy", answers_again_after_it_was_left),
-        ("swallows cancellation", lets_itself_be_cancelled),
-        ("one at a time", answers_several_at_once),
-        ("one loop", works_in_another_event_loop),
-        ("stays closed", works_again_after_it_was_closed),
-        ("ignores the prefill", continues_and_stops_where_it_is_told),
-        ("goes on", continues_and_stops_where_it_is_told),
-    ],
-)
-async def test_a_backend_with_a_fault_is_found_out(fault: str, check: BackendCheck) -> None:
-    await check(lambda: Faulty(""))
-    with pytest.raises(AssertionError):
-        await check(lambda: Faulty(fault))
+    def _ended(self, end: Finished) -> Finished:
+        usage = dataclasses.replace(end.usage, **USAGE.get(self._fault, {}))
+        lost = self._fault in ("loses calls", "calls that are nowhere")
+        return Finished("tool_calls" if lost else end.finish_reason, usage)
 
 
-class Forgetful(InMemoryStore):
-    """Keeps the first that it is given, and has an answer for everything."""
+BackendCheck = Callable[[BackendConformance, Backend], Awaitable[None]]
+Backends = BackendConformance
+BACKEND_FAULTS: list[tuple[str, BackendCheck, str]] = [
+    ("no name", Backends.test_describes_itself, "name is empty"),
+    ("changes", Backends.test_describes_itself, "the same twice"),
+    ("no window", Backends.test_describes_itself, "context_window is 0"),
+    ("counts nothing", Backends.test_describes_itself, "count_tokens is 0"),
+    ("no end", Backends.test_ends_with_what_it_cost, "0 Finished chunks"),
+    ("text behind the end", Backends.test_ends_with_what_it_cost, "behind Finished"),
+    ("no requests", Backends.test_ends_with_what_it_cost, "usage.requests is 0"),
+    ("no prompt", Backends.test_ends_with_what_it_cost, "usage.prompt_tokens is 0"),
+    ("no answer", Backends.test_ends_with_what_it_cost, "usage.completion_tokens is 0"),
+    ("a token too many", Backends.test_ends_with_what_it_cost, "17, of at most 16"),
+    ("more cached than sent", Backends.test_ends_with_what_it_cost, "usage.cached_tokens is 1000"),
+    ("negative seconds", Backends.test_ends_with_what_it_cost, "usage.seconds is -1.0"),
+    (
+        "negative time to the first token",
+        Backends.test_ends_with_what_it_cost,
+        "usage.prefill_seconds",
+    ),
+    ("negative time behind it", Backends.test_ends_with_what_it_cost, "usage.decode_seconds"),
+    ("two tokens", Backends.test_keeps_to_max_tokens, "2, of at most 1"),
+    ("calls that are nowhere", Backends.test_keeps_to_max_tokens, "finish_reason is 'tool_calls'"),
+    ("lets stop texts through", Backends.test_leaves_out_stop_texts, "contains the stop texts"),
+    ("says nothing", Backends.test_leaves_out_stop_texts, "no text"),
+    ("takes any size", Backends.test_refuses_a_prompt_that_does_not_fit, "window of 100"),
+    ("its own errors", Backends.test_refuses_a_prompt_that_does_not_fit, "no ContextOverflow"),
+    ("begins all the same", Backends.test_refuses_a_prompt_that_does_not_fit, "1 chunks came"),
+    ("knows valid text only", Backends.test_raises_backend_errors_only, "no BackendError"),
+    ("no end", Backends.test_raises_backend_errors_only, "0 Finished chunks"),
+    ("knows no tools", Backends.test_answers_with_calls_as_text, "raised TypeError"),
+    ("loses calls", Backends.test_answers_with_calls_as_text, "has no text"),
+    ("calls that are nowhere", Backends.test_answers_with_calls_as_text, "there is no call"),
+    ("stays busy", Backends.test_answers_again_after_it_was_left, "no answer"),
+    ("swallows cancellation", Backends.test_lets_itself_be_cancelled, "swallowed"),
+    ("one at a time", Backends.test_answers_several_at_once, "an answer has no end"),
+    ("one loop", Backends.test_works_in_another_event_loop, "another thread"),
+    ("stays closed", Backends.test_works_again_after_it_was_closed, "no answer after aclose"),
+    ("ignores the prefill", Backends.test_continues_and_stops_where_it_is_told, "prefill"),
+    ("never asks", Backends.test_continues_and_stops_where_it_is_told, "called 0 times"),
+    ("goes on", Backends.test_continues_and_stops_where_it_is_told, "called 2 times"),
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("fault", "check", "message"), BACKEND_FAULTS)
+async def test_a_backend_with_a_fault_is_found_out(
+    fault: str, check: BackendCheck, message: str
+) -> None:
+    suite = TestScriptedBackend()
+    await check(suite, Faulty(""))
+    with pytest.raises(AssertionError, match=message):
+        await check(suite, Faulty(fault))
+
+
+@pytest.mark.anyio
+async def test_a_call_in_the_text_conforms() -> None:
+    call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+    called = ScriptedBackend([Reply(call, finish_reason="tool_calls")])
+    await TestScriptedBackend().test_answers_with_calls_as_text(called)
+
+
+class FaultyStore(InMemoryStore):
+    """A store with one fault."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self._fault = fault
+        self._thread = threading.current_thread()
 
     def save(self, run_id: str, trajectory: Trajectory) -> None:
-        if run_id not in self:
-            super().save(run_id, trajectory)
+        self._use()
+        if self._fault == "keeps the first" and run_id in self:
+            return
+        if self._fault == "saves nothing":
+            return
+        super().save("one" if self._fault == "one for all" else run_id, trajectory)
 
     def load(self, run_id: str) -> Trajectory:
-        return super().load(run_id) if run_id in self else Trajectory()
+        self._use()
+        if self._fault == "makes things up" and run_id not in self:
+            return Trajectory()
+        if self._fault == "its own errors" and run_id not in self:
+            raise KeyError(run_id)
+        found = super().load("one" if self._fault == "one for all" else run_id)
+        return OneLog(found) if self._fault == "forks nothing" else found
+
+    def __contains__(self, run_id: object) -> bool:
+        if self._fault == "has everything" or (self._fault == "has numbers" and run_id == 5):
+            return True
+        return super().__contains__("one" if self._fault == "one for all" else run_id)
+
+    def _use(self) -> None:
+        if self._fault == "one thread" and threading.current_thread() is not self._thread:
+            raise RuntimeError("made in another thread")
 
 
-@pytest.mark.parametrize("check", [gives_back_what_was_saved, says_what_it_does_not_have])
-async def test_a_store_with_a_fault_is_found_out(check: StoreCheck) -> None:
-    with pytest.raises(AssertionError):
-        await check(Forgetful)
+class OneLog(Trajectory):
+    """A trajectory whose forks are itself."""
+
+    def __init__(self, log: Trajectory) -> None:
+        self._entries = vars(log)["_entries"]
+
+    def fork(self) -> Trajectory:
+        return self
+
+
+StoreCheck = Callable[[StoreConformance, Store], Awaitable[None]]
+Stores = StoreConformance
+STORE_FAULTS: list[tuple[str, StoreCheck, str]] = [
+    ("saves nothing", Stores.test_gives_back_what_was_saved, "not in the store"),
+    ("one for all", Stores.test_gives_back_what_was_saved, "not what was saved"),
+    ("keeps the first", Stores.test_gives_back_what_was_saved, "does not replace"),
+    ("forks nothing", Stores.test_gives_back_what_was_saved, "not for itself"),
+    ("has everything", Stores.test_says_what_it_does_not_have, "never saved"),
+    ("has numbers", Stores.test_says_what_it_does_not_have, "no run id"),
+    ("makes things up", Stores.test_says_what_it_does_not_have, "did not raise"),
+    ("its own errors", Stores.test_says_what_it_does_not_have, "no StoreError"),
+    ("one thread", Stores.test_is_used_from_several_threads, "in another thread"),
+    ("one for all", Stores.test_is_used_from_several_threads, "mixed up"),
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("fault", "check", "message"), STORE_FAULTS)
+async def test_a_store_with_a_fault_is_found_out(
+    fault: str, check: StoreCheck, message: str
+) -> None:
+    suite = TestInMemoryStore()
+    await check(suite, FaultyStore(""))
+    with pytest.raises(AssertionError, match=message):
+        await check(suite, FaultyStore(fault))
+
+
+@pytest.mark.parametrize(
+    ("suite", "found_out"),
+    [
+        (BackendConformance, [check for _, check, _ in BACKEND_FAULTS]),
+        (StoreConformance, [check for _, check, _ in STORE_FAULTS]),
+    ],
+)
+def test_every_check_has_a_fault_that_it_finds(
+    suite: type, found_out: list[Callable[..., object]]
+) -> None:
+    checks = {name for name in vars(suite) if name.startswith("test_")}
+    assert checks == {check.__name__ for check in found_out}
+
+
+OF_A_THIRD_PARTY = """
+import pytest
+from ling_agent.memory import InMemoryStore
+from ling_agent.testing import ScriptedBackend
+from ling_agent.testing.conformance import BackendConformance, StoreConformance
+
+class TestGood(BackendConformance):
+    @pytest.fixture(autouse=True)
+    async def _served(self, tmp_path):
+        self.text = "Hello."
+        yield
+
+    def make(self):
+        return ScriptedBackend([self.text] * 4)
+
+class TestBad(BackendConformance):
+    def make(self):
+        return ScriptedBackend(["Hello.<|im_end|>"] * 4)
+
+class TestStore(StoreConformance):
+    def make(self):
+        return InMemoryStore()
+"""
+
+
+def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_a_third_party_gets_a_test_for_each_check_and_event_loop(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -W error\n")
+    (tmp_path / "test_mine.py").write_text(OF_A_THIRD_PARTY)
+    ended = run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path)
+    checks = [name for name in vars(BackendConformance) if name.startswith("test_")]
+    stores = [name for name in vars(StoreConformance) if name.startswith("test_")]
+    passed = 2 * (2 * len(checks) + len(stores)) - 2
+    assert f"2 failed, {passed} passed" in ended.stdout, ended.stdout + ended.stderr
+    for loop in ("asyncio", "trio"):
+        assert f"FAILED test_mine.py::TestBad::test_leaves_out_stop_texts[{loop}]" in ended.stdout
+    assert "contains the stop texts ['<|im_end|>']" in ended.stdout
+
+
+def test_only_the_conformance_classes_need_pytest(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['pytest'] = None\nimport ling_agent.testing"
+    code += "\nfrom ling_agent import Agent, ConfigurationError"
+    code += "\ntry: import ling_agent.testing.conformance"
+    code += "\nexcept ConfigurationError as error: print(error)"
+    ended = run("-c", code, cwd=tmp_path)
+    assert ended.stdout.strip() == (
+        "ling_agent.testing.conformance needs pytest, which is not installed: pip install pytest"
+    ), ended.stderr

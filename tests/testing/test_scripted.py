@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ling_agent import Agent, BackendUnavailable, ConfigurationError, Usage
+from ling_agent import Agent, BackendUnavailable, ConfigurationError, ContextOverflow, Usage
 from ling_agent.backends import Finished, ModelRequest, TextChunk
 from ling_agent.messages import UserMessage
 from ling_agent.testing import Reply, ScriptedBackend
@@ -87,3 +87,13 @@ async def test_a_reply_is_one_request_whatever_its_usage_says() -> None:
 def test_one_text_is_no_list_of_replies() -> None:
     with pytest.raises(ConfigurationError, match="a list of texts"):
         ScriptedBackend("a text")
+
+
+async def test_a_prompt_that_does_not_fit_is_refused_and_uses_no_reply() -> None:
+    backend = ScriptedBackend(["a"], context_window=20)
+    long = ModelRequest((UserMessage("word " * 21),))
+    with pytest.raises(ContextOverflow, match="scripted context window 20") as caught:
+        await ask(backend, long)
+    assert (caught.value.prompt_tokens > 20, caught.value.context_window) == (True, 20)
+    assert (await ask(backend))[0] == TextChunk("a")
+    assert backend.requests == [long, REQUEST]

@@ -1,24 +1,32 @@
-"""What a backend or a store of your own must do, as checks to run in your tests.
+"""What a backend or a store of your own must do, as pytest classes to subclass.
 
-Each check is an async function that is given a function which makes a backend, or a store; it calls
-that once and raises `AssertionError` with what is wrong. It needs no test framework. With pytest::
+A subclass says how one is made and gets one test for each check::
 
-    @pytest.mark.anyio
-    @pytest.mark.parametrize("check", BACKEND_CHECKS, ids=lambda check: check.__name__)
-    async def test_my_backend(check: BackendCheck) -> None:
-        await check(MyBackend)
+    from ling_agent.testing.conformance import BackendConformance
+
+    class TestMyBackend(BackendConformance):
+        def make(self) -> Backend:
+            return MyBackend("http://localhost:8000")
+
+The tests are async and marked for anyio, whose pytest plugin comes with it: they run on each
+backend of your ``anyio_backend`` fixture, or on each that is installed. What `make` needs of other
+fixtures, an ``autouse`` fixture of the class puts on ``self``; it may be async.
+
+Importing this module needs pytest; nothing else in ling_agent does.
 """
 
 from __future__ import annotations
 
-from .backends import BACKEND_CHECKS, BackendCheck, MakeBackend
-from .stores import STORE_CHECKS, MakeStore, StoreCheck
+from importlib.util import find_spec
 
-__all__ = [
-    "BACKEND_CHECKS",
-    "STORE_CHECKS",
-    "BackendCheck",
-    "MakeBackend",
-    "MakeStore",
-    "StoreCheck",
-]
+from ...errors import ConfigurationError
+
+if find_spec("pytest") is None:
+    raise ConfigurationError(
+        "ling_agent.testing.conformance needs pytest, which is not installed: pip install pytest"
+    )
+
+from .backends import BackendConformance
+from .stores import StoreConformance
+
+__all__ = ["BackendConformance", "StoreConformance"]
