@@ -20,7 +20,7 @@ from .registry import open_backend
 if TYPE_CHECKING:
     from .llama_cpp import LlamaCppBackend
     from .openai import OpenAIBackend
-    from .remote.transport import Timeouts
+    from .remote.timeouts import Timeouts
     from .sglang import SGLangBackend
     from .vllm import VLLMBackend
 
@@ -46,7 +46,7 @@ _LAZY = {
     "LlamaCppBackend": ".llama_cpp",
     "OpenAIBackend": ".openai",
     "SGLangBackend": ".sglang",
-    "Timeouts": ".remote.transport",
+    "Timeouts": ".remote.timeouts",
     "VLLMBackend": ".vllm",
 }
 

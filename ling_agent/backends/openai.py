@@ -9,7 +9,7 @@ from ..profiles import Profile
 from .remote.address import Address
 from .remote.backend import Mode, RemoteBackend
 from .remote.client_transport import ClientTransport
-from .remote.transport import Timeouts
+from .remote.timeouts import Timeouts
 
 Flavour = Literal["openai", "ollama", "llama-server"]
 

@@ -29,7 +29,8 @@ def add_agent_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         metavar="SPEC",
-        help=f"llamacpp:<alias or path to a .gguf> (default {DEFAULT_BACKEND})",
+        help=f"llamacpp:<alias or path to a .gguf> (default {DEFAULT_BACKEND}), or a server: "
+        "vllm:<base url>, sglang:<base url>, openai:<base url>#<model>",
     )
     parser.add_argument(
         "--tools", metavar="MODULE:ATTR,...", help="functions, tools or lists of them"

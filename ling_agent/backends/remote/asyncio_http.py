@@ -20,6 +20,7 @@ Headers = list[tuple[bytes, bytes]]
 
 _ENOUGH = 64 * 1024  # bytes that wake the reader whatever the pace
 _TOO_MUCH = 512 * 1024  # bytes at which the server is made to wait
+_LONGEST_HEAD = 256 * 1024
 
 # Packets that follow each other as fast as this are left to the kernel for as long as that: waking
 # the loop for each would cost more than all that is done with them.
@@ -49,10 +50,12 @@ class Connection(asyncio.Protocol):
         self._received = 0.0
         self._closed = False
         self._error: Exception | None = None
+        self._expecting = False  # a response
         self._reset()
 
     def _reset(self) -> None:
         self._headers: Headers = []
+        self._head_size = 0
         self._status = 0
         self._body = bytearray()
         self._done = False
@@ -69,6 +72,7 @@ class Connection(asyncio.Protocol):
             httpx2.TransportError: The connection is closed.
         """
         self._reset()
+        self._expecting = True
         self.pace = 0.0
         lines = [b"%b %b HTTP/1.1" % (method, target)]
         lines += [b"%b: %b" % header for header in headers]
@@ -126,7 +130,9 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._error = httpx2.RemoteProtocolError(str(error))
+            reason = str(error.__context__ or error)
+            self._error = httpx2.RemoteProtocolError(f"no HTTP: {reason}")
+            self.close()
             self._wake()
             return
         now = self._loop.time()
@@ -159,8 +165,15 @@ class Connection(asyncio.Protocol):
 
     # -- httptools.HttpResponseParser ---------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        if not self._expecting:
+            raise ValueError("a response without a request")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name, value))
+        self._head_size += len(name) + len(value)
+        if self._head_size > _LONGEST_HEAD:
+            raise ValueError(f"the headers are longer than {_LONGEST_HEAD} bytes")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -176,6 +189,7 @@ class Connection(asyncio.Protocol):
         if not self._status:
             return  # of an interim response
         self._done = True
+        self._expecting = False
         self.idle_since = self._loop.time()
         if not self._parser.should_keep_alive():
             self.close()

@@ -34,7 +34,8 @@ from .jsons import as_object, write_json
 from .prompt_size import PromptSizes
 from .servers import Server, Servers
 from .sizes import parameters_of
-from .transport import HttpTransport, Timeouts, Transport
+from .timeouts import Timeouts
+from .transport import HttpTransport, Transport
 
 Mode = Literal["chat", "raw"]
 _KEY_VARIABLE = "LING_AGENT_API_KEY"
@@ -172,8 +173,18 @@ class RemoteBackend(Backend):
         if server.facts is None:
             async with server.lock():
                 if server.facts is None:
-                    server.facts = await self._discover(server.transport)
+                    facts = await self._discover(server.transport)
+                    self._check_same_model(facts, server.transport.url)
+                    server.facts = facts
         return server.facts
+
+    def _check_same_model(self, facts: ServerFacts, url: str) -> None:
+        for other in self._servers:
+            if other.facts is not None and other.facts.model != facts.model:
+                raise ConfigurationError(
+                    f"{other.transport.url} serves {other.facts.model} and {url} {facts.model}: "
+                    "name one model behind #"
+                )
 
     async def _discover(self, transport: Transport) -> ServerFacts:
         facts = await discover(
@@ -325,10 +336,13 @@ async def _once(answer: Any) -> AsyncGenerator[list[Any], None]:
     yield [answer]
 
 
-async def _checked(answers: AsyncIterator[Any], transport: Transport) -> AsyncGenerator[Any, None]:
-    async for answer in answers:
-        _check(answer, transport)
-        yield answer
+async def _checked(
+    batches: AsyncIterator[list[Any]], transport: Transport
+) -> AsyncGenerator[Any, None]:
+    async for batch in batches:
+        for answer in batch:
+            _check(answer, transport)
+            yield answer
 
 
 def _check(answer: Any, transport: Transport) -> None:
@@ -346,7 +360,9 @@ async def _count(transport: Transport, facts: ServerFacts, body: dict[str, Any])
         return None
     asked = {name: body[name] for name in ("model", "messages", "tools") if name in body}
     try:
-        count = as_object(await transport.post(facts.tokenize, asked)).get("count")
+        limit = transport.timeouts.first_token
+        answer = await transport.post(facts.tokenize, asked, limit=limit)
+        count = as_object(answer).get("count")
     except ContextOverflow:
         raise
     except BackendError:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from .jsons import as_object
+
 _EMPTY = {"", "{", "{}"}
 
 
@@ -69,6 +71,19 @@ class CallText:
                 self._take(cast("Mapping[str, Any]", delta))
         return self._progress()
 
+    def close(self) -> str:
+        """Text follows: the end of the newest call when it is complete."""
+        call = self._calls[self._open] if self._open < len(self._calls) else None
+        if call is None or not (call.begun and call.complete):
+            return ""
+        self._open += 1
+        return self._whole(call)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the text so far ends inside a call."""
+        return self._open < len(self._calls) and self._calls[self._open].begun
+
     def finish(self, *, cut: bool) -> str:
         """The message has ended; the rest of the text.
 
@@ -91,23 +106,24 @@ class CallText:
         return "".join(parts)
 
     def _take(self, delta: Mapping[str, Any]) -> None:
-        function = cast("Mapping[str, Any]", delta.get("function") or {})
+        function = as_object(delta.get("function"))
         name, arguments = function.get("name") or "", function.get("arguments")
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments, ensure_ascii=False) if arguments else ""
-        call = self._call_of(delta.get("index"), delta.get("id") or "", name)
+        call = self._call_of(delta.get("index"), delta.get("id") or "", name, arguments)
         if not call.name:
             call.name = name
         if arguments:
             call.pieces.append(arguments)
 
-    def _call_of(self, index: object, id_: str, name: str) -> _Call:
+    def _call_of(self, index: object, id_: str, name: str, arguments: str) -> _Call:
         for call in reversed(self._calls):
             if index is not None and call.index != index:
                 continue
             if id_ and call.id and id_ != call.id:
                 continue
-            if name and call.name and call.complete:
+            repeated = bool(id_) and id_ == call.id and not arguments
+            if name and call.name and call.complete and not repeated:
                 break  # with the same index, and nothing is missing: the next call
             return call
         call = _Call(index, id_, name)

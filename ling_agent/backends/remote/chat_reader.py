@@ -61,10 +61,11 @@ class ChatReader:
         self._prompt_characters = prompt_characters
         self._written = 0  # characters
         self._text = False
+        self._held: list[str] = []  # text that came inside a call
         self._reasoning: list[str] = []
         self._finish_reason: str | None = None
         self._usage: Json | None = None
-        self._notes: list[str] = []
+        self._notes = list(facts.notes)  # also what was learned since the run began
 
     def take(self, event: Json) -> list[Chunk]:
         """Take an event of a stream, or a whole answer; the chunks that are certain now."""
@@ -85,6 +86,8 @@ class ChatReader:
         """
         cut = self._cut()
         chunks = self._text_chunk(self._calls.finish(cut=cut))
+        if not cut:
+            chunks += self._text_chunk("".join(self._held))
         if not self._text and not len(self._calls) and not cut:
             chunks += self._swallowed()
         lost = "" if cut else self._lost()
@@ -117,7 +120,11 @@ class ChatReader:
         text = _content(delta.get("content"))
         if text:
             self._text = self._text or not text.isspace()
-            chunks += self._text_chunk(text)
+            chunks += self._text_chunk(self._calls.close())
+            if self._calls.unfinished:
+                self._held.append(text)
+            else:
+                chunks += self._text_chunk(text)
         if calls := as_list(delta.get("tool_calls")):
             chunks += self._text_chunk(self._calls.take(calls))
         return chunks
@@ -133,7 +140,7 @@ class ChatReader:
         generated = (self._usage or {}).get("completion_tokens")
         # vLLM says tool_calls for calls that the limit has cut.
         return (
-            self._finish_reason == "tool_calls"
+            (self._finish_reason == "tool_calls" or len(self._calls) > 0)
             and isinstance(generated, int)
             and generated >= self._request.sampling.max_tokens
         )
@@ -152,12 +159,13 @@ class ChatReader:
         if self._calls.lost:
             names = ", ".join(self._calls.lost)
             return f"the server sent calls without their arguments ({names})"
-        if self._text or len(self._calls) or self._reasoning or not self._request.tools:
+        if len(self._calls) or not self._request.tools:
             return ""
-        generated = (self._usage or {}).get("completion_tokens")
         if self._finish_reason == "tool_calls":
             return "the server announced a call and sent none"
-        if isinstance(generated, int) and generated > 2:
+        generated = (self._usage or {}).get("completion_tokens")
+        silent = not self._text and not self._reasoning
+        if silent and isinstance(generated, int) and generated > 2:
             return f"the server sent nothing of {generated} generated tokens"
         return ""
 
@@ -172,9 +180,11 @@ class ChatReader:
         cached = as_object(usage.get("prompt_tokens_details")).get("cached_tokens")
         if cached is None and self._facts.kind in _NO_CACHE_REPORT:
             self._notes.append(_NO_CACHE_REPORT[self._facts.kind])
+        generated = usage.get("completion_tokens")
+        told = isinstance(generated, int) and generated > 0
         return Usage(
             prompt_tokens=int(usage["prompt_tokens"]),
-            completion_tokens=int(usage.get("completion_tokens") or _estimate(self._written)),
+            completion_tokens=int(generated) if told else _estimate(self._written),
             cached_tokens=cached if isinstance(cached, int) else None,
             requests=1,
             seconds=seconds,

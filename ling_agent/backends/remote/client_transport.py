@@ -16,7 +16,7 @@ import anyio
 from ...errors import BackendError, BackendRefused, BackendUnavailable
 from .failures import Wording
 from .jsons import write_json
-from .transport import Timeouts
+from .timeouts import Timeouts
 
 _OWN_FIELDS = frozenset(
     (

@@ -75,7 +75,8 @@ class RawPrompts:
         if not text:
             return []
         asked = {"model": facts.model, "prompt": text, "add_special_tokens": False}
-        answer = as_object(await transport.post(facts.tokenize or "/tokenize", asked))
+        limit = transport.timeouts.first_token
+        answer = as_object(await transport.post(facts.tokenize or "/tokenize", asked, limit=limit))
         tokens = answer.get("tokens")
         if not isinstance(tokens, list):
             raise BackendUnavailable(f"{transport.url}/tokenize returned no tokens")

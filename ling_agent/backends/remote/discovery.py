@@ -63,6 +63,11 @@ async def discover(
     ask = {"vllm": _vllm, "sglang": _sglang, "llama-server": _llama_server, "ollama": _ollama}
     if kind in ask:
         facts = await ask[kind](server, facts)
+    if kind in ("openai", "ollama"):
+        facts = facts.with_note(
+            "calls are not held to their schema and prompts are not counted exactly: this server "
+            "is not known to do either; vLLM and SGLang do"
+        )
     if facts.context_window is None:
         facts = facts.with_note(
             "the server does not say how long its context window is: "

@@ -1,68 +1,31 @@
 """`HttpTransport`: the HTTP of one server: JSON in; JSON, or a stream of JSON events, out.
 
-One connection pool an event loop, with keep-alive. A pool closes itself when its loop ends: it is
-held by an asynchronous generator, and both asyncio and trio close those that are left at the end of
-a run. Leaving a stream closes its connection, which is how vLLM and SGLang learn that the request
-is to be aborted.
+Leaving a stream closes its connection, which is how vLLM and SGLang learn that the request is to be
+aborted.
 """
 
 from __future__ import annotations
 
-import asyncio
-import codecs
 import contextlib
 import math
-import urllib.request
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
 import anyio
 import anyio.lowlevel
 import httpx2
 
-from ...errors import BackendUnavailable, ConfigurationError
+from ...errors import BackendUnavailable
 from .asyncio_http import Connection
-from .connections import Connections
+from .event_body import EventBody
 from .failures import Wording
 from .jsons import read_json, write_json
-
-MAX_EVENT_BYTES = 8 * 1024 * 1024
-"""Longest streamed event; an argument that a server sends whole may be long."""
-
-_EVENT_ENDS = ("\n\n", "\r\n\r\n", "\r\r")
-_LONGEST_EVENT_END = 4
+from .pool import Pool
+from .timeouts import Timeouts
 
 _PROBE_SECONDS = 10.0
-_LAST_SECONDS = 1.0
 _LONGEST_ERROR_BODY = 64 * 1024
-# Below the 5 seconds after which uvicorn (vLLM, SGLang) closes idle connections: a request on a
-# connection that is just being closed would be lost.
-_KEEP_ALIVE_SECONDS = 4.0
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long a server may take, in seconds; `math.inf` waits for ever.
-
-    Attributes:
-        connect: Until a connection is there.
-        first_token: Until the first token, with the wait in the server's queue and the prefill of
-            the prompt: minutes for 256K tokens.
-        between_tokens: From one token to the next.
-    """
-
-    connect: float = 10.0
-    first_token: float = 600.0
-    between_tokens: float = 60.0
-
-    def __post_init__(self) -> None:
-        for name in ("connect", "first_token", "between_tokens"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise ConfigurationError(f"Timeouts.{name} must be seconds above 0, not {value!r}")
 
 
 class Transport(Protocol):
@@ -101,7 +64,7 @@ class HttpTransport:
         self._headers = {"content-type": "application/json"}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
-        self._pools: anyio.lowlevel.RunVar[_Pool | None] = anyio.lowlevel.RunVar(url, None)
+        self._pools: anyio.lowlevel.RunVar[Pool | None] = anyio.lowlevel.RunVar(url, None)
 
     async def get(self, path: str) -> Any:
         """What ``GET path`` answers; one probe, with a short time limit.
@@ -154,7 +117,7 @@ class HttpTransport:
         limit = self.timeouts.first_token
         deadline = anyio.current_time() + limit
         response = await self._send("POST", path, body, limit, "first token", "first_token")
-        body = _Body(response, deadline)
+        body = EventBody(response, deadline)
         try:
             if response.status_code != 200:
                 raise await self._status(response)
@@ -176,7 +139,7 @@ class HttpTransport:
         if pool is not None:
             await pool.aclose()
 
-    async def _decoded(self, body: _Body) -> AsyncGenerator[list[Any], None]:
+    async def _decoded(self, body: EventBody) -> AsyncGenerator[list[Any], None]:
         """The JSON of the events, as many at a time as have arrived."""
         between, first = self.timeouts.between_tokens, True
         try:
@@ -258,7 +221,7 @@ class HttpTransport:
     async def _beginning(self, response: httpx2.Response) -> bytes:
         """As much of a body as an error can tell about; a slow one is given up."""
         beginning = bytearray()
-        body = _Body(response, anyio.current_time() + _PROBE_SECONDS)
+        body = EventBody(response, anyio.current_time() + _PROBE_SECONDS)
         # What cannot be read does not matter: the status says enough.
         with contextlib.suppress(httpx2.HTTPError, TimeoutError):
             while (piece := await body.read()) is not None:
@@ -271,144 +234,7 @@ class HttpTransport:
     async def _client(self) -> httpx2.AsyncClient:
         pool = self._pools.get()
         if pool is None:
-            pool = _Pool(self.url, self.timeouts.connect)
+            pool = Pool(self.url, self.timeouts.connect)
             self._pools.set(pool)
             await pool.open()
         return pool.client
-
-
-class _Pool:
-    """The connections of one event loop, closed with it."""
-
-    def __init__(self, url: str, connect: float) -> None:
-        limits = httpx2.Limits(
-            max_connections=None,
-            max_keepalive_connections=None,
-            keepalive_expiry=_KEEP_ALIVE_SECONDS,
-        )
-        self.client = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(None, connect=connect if connect != math.inf else None),
-            limits=limits,
-            # httpx2's own one knows trio and proxies.
-            transport=Connections(keep_alive=_KEEP_ALIVE_SECONDS)
-            if _on_asyncio() and not _has_proxy(url)
-            else None,
-        )
-        self._guard = self._hold()
-
-    async def open(self) -> None:
-        await anext(self._guard)
-
-    async def aclose(self) -> None:
-        await self._guard.aclose()
-
-    async def _hold(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            await self.client.aclose()
-
-
-def _on_asyncio() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-def _has_proxy(url: str) -> bool:
-    """Whether the environment names a proxy for this URL."""
-    parts = urlsplit(url)
-    proxies = urllib.request.getproxies()
-    named = parts.scheme in proxies or "all" in proxies
-    return named and not urllib.request.proxy_bypass(parts.hostname or "")
-
-
-class _Body:
-    """The body of a response, which may be left in the middle.
-
-    Attributes:
-        deadline: When reading raises `TimeoutError`. It counts for whole events: a server that
-            sends a byte a second is stuck, too.
-    """
-
-    def __init__(self, response: httpx2.Response, deadline: float) -> None:
-        self.deadline = deadline
-        self._response = response
-        self._bytes = response.aiter_bytes()
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._blocks = _Blocks(response)
-
-    async def read(self) -> bytes | None:
-        """What has arrived; None at the end."""
-        with anyio.CancelScope(deadline=self.deadline) as scope:
-            return await anext(self._bytes, None)
-        assert scope.cancelled_caught
-        raise TimeoutError
-
-    async def events(self) -> list[httpx2.ServerSentEvent] | None:
-        """The events that have arrived, at least one; None at the end.
-
-        Bytes that are not UTF-8 are an error: httpx2 would replace them, and a damaged answer would
-        be taken for a whole one.
-        """
-        while (data := await self.read()) is not None:
-            if events := self._blocks.take(self._decoder.decode(data)):
-                return events
-        self._decoder.decode(b"", final=True)
-        return None
-
-    async def read_to_the_end(self) -> None:
-        """Read what is left, briefly, so that the connection can be used again."""
-        self.deadline = anyio.current_time() + _LAST_SECONDS
-        with contextlib.suppress(TimeoutError, httpx2.TransportError):
-            while await self.read() is not None:
-                pass
-
-    async def aclose(self) -> None:
-        """Close the response and what reads it.
-
-        httpx2 leaves generators to the garbage collector, of which trio warns. Reading on when the
-        connection is closed ends them.
-        """
-        with anyio.CancelScope(shield=True):
-            await self._response.aclose()
-            with contextlib.suppress(Exception):
-                await self.read_to_the_end()
-
-
-class _Blocks:
-    """Cuts text into blocks of whole events, for `httpx2.EventSource`, which reads a whole body."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        # What EventSource looks at.
-        self.request = response.request
-        self.headers = response.headers
-        self._pending: list[str] = []
-        self._size = 0
-        self._tail = ""  # of what is pending: the end of an event may be cut in two
-        self._block = ""
-
-    def take(self, text: str) -> list[httpx2.ServerSentEvent]:
-        """Take text; the events that are complete with it."""
-        joined = self._tail + text
-        end = max((joined.rfind(m) + len(m) for m in _EVENT_ENDS if m in joined), default=0)
-        end -= len(self._tail)
-        if end <= 0:
-            self._keep(text)
-            return []
-        self._block = "".join((*self._pending, text[:end]))
-        self._pending, self._size, self._tail = [], 0, ""
-        self._keep(text[end:])
-        return list(httpx2.EventSource(cast("httpx2.Response", self), MAX_EVENT_BYTES))
-
-    def iter_text(self) -> Iterator[str]:
-        yield self._block
-
-    def _keep(self, text: str) -> None:
-        self._pending.append(text)
-        self._size += len(text)
-        self._tail = (self._tail + text)[-_LONGEST_EVENT_END + 1 :]
-        if self._size > MAX_EVENT_BYTES:
-            raise httpx2.SSEError(f"event exceeded the {MAX_EVENT_BYTES} byte limit")
