@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import anyio.abc
@@ -195,13 +196,13 @@ async def over_tls(
     (authority if trusted else trustme.CA()).cert_pem.write_to_path(file)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
+    authority.issue_cert("localhost").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
     server = HostileServer((events(delta(content="hi"), delta("stop"), usage()),))
     plain = await anyio.create_tcp_listener(local_host="localhost")
     listener = anyio.streams.tls.TLSListener(plain, context, standard_compatible=False)
     port = plain.extra(anyio.abc.SocketAttribute.local_port)
     async with listener, anyio.create_task_group() as group:
-        group.start_soon(listener.serve, server.serve)
+        group.start_soon(listener.serve, cast("Any", server.serve))
         yield f"https://localhost:{port}"
         group.cancel_scope.cancel()
 
