@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from .backends import Backend, open_backend
 from .blocking import run_blocking
 from .cancellation import CancelToken
 from .errors import ConfigurationError, ToolError
-from .events import Event, RunStarted
+from .events import Emit, Event, RunStarted
 from .limits import Limits, Sampling
 from .loop import Run
 from .memory import Memory, Trajectory
@@ -151,8 +151,8 @@ class Agent:
         """Like `run`, with events while it works; leaving the context early cancels the run."""
         token = CancelToken()  # the stream's own: cancelling it leaves the caller's alone
 
-        async def emit(event: Event) -> None:
-            await stream.emit(event)
+        async def emit(*events: Event) -> None:
+            await stream.emit(*events)
 
         async def work() -> RunResult:
             await stream.emit(RunStarted(run.run_id, task))
@@ -261,7 +261,7 @@ class Agent:
         task: str,
         session: str | None,
         setup: RunSetup,
-        emit: Callable[[Event], Coroutine[Any, Any, None]],
+        emit: Emit,
     ) -> Generator[Run, None, None]:
         """A new run, which has its name for itself until the context is left."""
         if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -312,5 +312,5 @@ def _check_resumable(trajectory: Trajectory, run_id: str) -> None:
     )
 
 
-async def _ignore(event: Event) -> None:
+async def _ignore(*events: Event) -> None:
     """Nobody listens to the events of an unstreamed run."""

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 
 from . import planning
 from .backends.base import ModelInfo, ModelRequest, ToolChoice
-from .events import Event, StepStarted
+from .events import Emit, StepStarted
 from .intent import announced_tool
 from .limits import Sampling
 from .memory.trajectory import Trajectory
@@ -52,7 +52,7 @@ class Asker:
         setup: RunSetup,
         trajectory: Trajectory,
         run_id: str,
-        emit: Callable[[Event], Awaitable[None]],
+        emit: Emit,
         on_plan: Callable[[str], Awaitable[None]],
     ) -> None:
         self._setup = setup
@@ -179,14 +179,16 @@ class Asker:
             choice = "required" if choice == "auto" else choice
         elif tool is not None:
             return turn
-        self.charge(turn.usage)
-        sampling = await self._affordable()
+        sampling = await self._affordable(turn.usage.prompt_tokens)
         if sampling is None:
             return turn
+        self.charge(turn.usage)
         self._note(turn.lost or f"the model only talked about a call of {tool}", "asked again")
         again = await self._request(sampling, tool_choice=choice, whole=bool(turn.lost))
-        # The first one is charged already; what it cost must not be counted twice.
-        return again if again.message.calls or not turn.answer else turn.at_no_cost()
+        if again.message.calls or not turn.answer:
+            return again
+        # The first one is charged already: with its message goes what the second one has cost.
+        return dataclasses.replace(turn, usage=again.usage)
 
     def _talked_about(self, turn: Turn, choice: ToolChoice) -> str | None:
         if choice != "auto" or turn.message.calls or turn.failures or turn.finish_reason != "stop":
@@ -283,12 +285,18 @@ class Asker:
         self.usage += usage
         self.by_step[self.step] = self.by_step.get(self.step, Usage()) + usage
 
-    async def _affordable(self) -> Sampling | None:
-        """The sampling settings, cut to what the token limit leaves; None when that is nothing."""
+    async def _affordable(self, prompt_tokens: int | None = None) -> Sampling | None:
+        """The sampling settings, cut to what the token limit leaves; None when that is nothing.
+
+        Args:
+            prompt_tokens: Of the next prompt, where that is known.
+        """
         limit, sampling = self._setup.limits.max_total_tokens, self._setup.sampling
         if limit is None:
             return sampling
-        left = limit - self.usage.total_tokens - await self._count_prompt()
+        if prompt_tokens is None:
+            prompt_tokens = await self._count_prompt()
+        left = limit - self.usage.total_tokens - prompt_tokens
         if left < 1:
             return None
         return dataclasses.replace(sampling, max_tokens=min(sampling.max_tokens, left))

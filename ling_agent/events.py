@@ -6,7 +6,9 @@ ids are unique within a run. The parser's own events (`TextDelta` …) are passe
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Protocol
 
 from .hermes import ArgumentsDelta, CallFailed, CallParsed, CallStarted, ReasoningDelta, TextDelta
 from .messages import ToolCall, ToolMessage
@@ -92,6 +94,12 @@ class RunFinished:
     """The last event of a run."""
 
     result: RunResult
+
+
+class Emit(Protocol):
+    """Hands events to whoever reads them; those of one call belong together."""
+
+    def __call__(self, *events: Event) -> Awaitable[None]: ...
 
 
 ModelEvent = TextDelta | ReasoningDelta | CallStarted | ArgumentsDelta | CallParsed | CallFailed

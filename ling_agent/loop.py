@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -30,7 +29,7 @@ from .asking import Asker
 from .backends.base import NamedTool, ToolChoice
 from .cancellation import cancelled_by
 from .errors import BackendError, HermesError, LingAgentError
-from .events import Correction, Event, PlanMade, PlanUpdated, StepFinished
+from .events import Correction, Emit, PlanMade, PlanUpdated, StepFinished
 from .memory.trajectory import Trajectory, unanswered
 from .messages import AssistantMessage, ToolMessage, UserMessage
 from .observe import Observer
@@ -68,7 +67,7 @@ class Run:
         setup: RunSetup,
         trajectory: Trajectory,
         run_id: str,
-        emit: Callable[[Event], Awaitable[None]],
+        emit: Emit,
         approvals: dict[str, Approval] | None = None,
     ) -> None:
         self._setup = setup

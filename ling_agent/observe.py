@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
 
 from .approvals import Approval, Deny, Edit
-from .events import ApprovalRequested, Event, ToolFinished, ToolProgress, ToolStarted
+from .events import ApprovalRequested, Emit, Event, ToolFinished, ToolProgress, ToolStarted
 from .hermes import CallFailed
 from .memory.trajectory import Block, Trajectory, unanswered
 from .messages import ToolCall, ToolMessage
@@ -105,7 +105,7 @@ class Observer:
         setup: RunSetup,
         trajectory: Trajectory,
         run_id: str,
-        emit: Callable[[Event], Awaitable[None]],
+        emit: Emit,
         approvals: dict[str, Approval],
     ) -> None:
         self._setup = setup

@@ -63,10 +63,11 @@ class RunStream:
             raise self._error
         raise StopAsyncIteration
 
-    async def emit(self, event: Event) -> None:
-        """Hand an event to the reader, if there still is one, and wait for it; used by the run."""
+    async def emit(self, *events: Event) -> None:
+        """Hand events to the reader, if there still is one, and wait for it; used by the run."""
         with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self._send.send_nowait(event)
+            for event in events:
+                self._send.send_nowait(event)
             await anyio.lowlevel.checkpoint()
             while not self._closed and self._send.statistics().current_buffer_used:
                 self._taken = anyio.Event()

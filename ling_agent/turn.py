@@ -13,7 +13,7 @@ from typing import Any
 
 from .backends.base import Backend, Finished, FinishReason, ModelRequest, ReasoningChunk, TextChunk
 from .errors import BackendUnavailable
-from .events import Event
+from .events import Emit
 from .hermes import (
     ArgumentsDelta,
     CallFailed,
@@ -27,8 +27,6 @@ from .hermes import (
 from .messages import AssistantMessage, ToolCall
 from .planning import CallOpening, PlanSplitter
 from .results import Usage
-
-Emit = Callable[[Event], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +59,6 @@ class Turn:
     arguments_lost: bool = False
     read_by_server: int | None = None
     notes: tuple[str, ...] = ()
-
-    def at_no_cost(self) -> Turn:
-        """The message, when what it cost is counted already."""
-        free = Usage(cached_tokens=self.usage.cached_tokens)
-        return dataclasses.replace(self, usage=free)
 
 
 class FirstCall:
@@ -200,6 +193,7 @@ class TurnReader:
         await self._events(self._parser.finish(reason))
 
     async def _events(self, events: Sequence[ParserEvent]) -> None:
+        told: list[ParserEvent] = []
         for event in events:
             match event:
                 case TextDelta(text):
@@ -215,7 +209,9 @@ class TurnReader:
                     self._failures[index] = event
                 case ArgumentsDelta():
                     pass
-            await self._emit(event)
+            told.append(event)
+        if told:
+            await self._emit(*told)
 
     def _turn(self, finished: Finished) -> Turn:
         answer = self.said

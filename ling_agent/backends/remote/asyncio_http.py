@@ -21,10 +21,11 @@ Headers = list[tuple[bytes, bytes]]
 _ENOUGH = 64 * 1024  # bytes that wake the reader whatever the pace
 _TOO_MUCH = 512 * 1024  # bytes at which the server is made to wait
 _LONGEST_HEAD = 256 * 1024
+_MUCH = 16 * 1024  # bytes at once: not the tokens of a model
 
 # Packets that follow each other as fast as this are left to the kernel for as long as that: waking
 # the loop for each would cost more than all that is done with them.
-_RAPID, _REST = 0.005, 0.01  # seconds
+_RAPID, _REST = 0.005, 0.02  # seconds
 
 
 class Connection(asyncio.Protocol):
@@ -140,7 +141,7 @@ class Connection(asyncio.Protocol):
         self._received = now
         if len(self._body) > _TOO_MUCH and self._transport is not None:
             self._transport.pause_reading()
-        elif rapid and self.pace and not self._done:
+        elif rapid and self.pace and len(data) < _MUCH and not self._done:
             self._rest()
         if self._waiting is None or not (self._status or self._done):
             return
@@ -203,7 +204,9 @@ class Connection(asyncio.Protocol):
             self._resting = self._loop.call_later(_REST, self._go_on)
 
     def _go_on(self) -> None:
-        self._resting = None
+        if self._resting is not None:
+            self._resting = None
+            self._received = self._loop.time()  # what is there already has followed rapidly
         if self._transport is not None and not self._closed:
             self._transport.resume_reading()
 

@@ -137,7 +137,7 @@ class RemoteBackend(Backend):
         Raises:
             BackendError: It cannot be reached.
         """
-        async with self._servers.ask("", self._known) as facts:
+        async with self._servers.ask(None, self._known) as facts:
             return cast("ServerFacts", facts)
 
     @asynccontextmanager
@@ -153,7 +153,7 @@ class RemoteBackend(Backend):
             facts = await self.facts()
             if facts.tokenize is None:
                 return None
-            async with self._servers.ask("", _transport) as transport:
+            async with self._servers.ask(None, _transport) as transport:
                 return len(await self._raw.tokenize(cast("Transport", transport), facts, text))
         except BackendError:
             return None
@@ -201,6 +201,12 @@ class RemoteBackend(Backend):
     async def _check_raw(self, transport: Transport, facts: ServerFacts) -> ServerFacts:
         if not facts.completions:
             raise ServerMisconfigured(f"{transport.url} has no /v1/completions: use mode='chat'")
+        if facts.tokenize is not None:
+            try:
+                await self._raw.tokenize(transport, facts, "a")
+            except BackendRefused as error:
+                note = f"prompts are sent as text: the server does not tokenize ({error.reason})"
+                facts = facts.with_note(note, tokenize=None, token_ids=False)
         found, note = await detect_profile(transport, facts, self._profile_of(facts))
         if self._profile is None:
             self._profile = found

@@ -135,7 +135,8 @@ class CallText:
         while self._open < len(self._calls):
             call = self._calls[self._open]
             if self._open == len(self._calls) - 1:
-                if call.name and call.arguments.strip() not in _EMPTY:
+                # Once begun it is not looked at again: a long argument comes in many pieces.
+                if call.begun or (call.name and call.arguments.strip() not in _EMPTY):
                     parts.append(self._begin(call) + self._rest(call))
                 break
             if not call.complete:

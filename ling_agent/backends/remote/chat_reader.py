@@ -23,8 +23,8 @@ from .facts import ServerFacts
 from .jsons import Json, as_list, as_object
 
 _CHARACTERS_A_TOKEN = 3.5
-_NO_USAGE = "the server sends no usage: tokens are estimated from the text"
-_NO_CACHE_REPORT = {
+NO_USAGE = "the server sends no usage: tokens are estimated from the text"
+NO_CACHE_REPORT = {
     "vllm": "cached tokens are not reported: start vLLM with --enable-prompt-tokens-details",
     "sglang": "cached tokens are not reported: start SGLang with --enable-cache-report",
 }
@@ -172,19 +172,20 @@ class ChatReader:
     def _cost(self, seconds: float, first_token: float) -> Usage:
         usage = self._usage
         if usage is None or not isinstance(usage.get("prompt_tokens"), int):
-            self._notes.append(_NO_USAGE)
+            self._notes.append(NO_USAGE)
             usage = {
                 "prompt_tokens": _estimate(self._prompt_characters),
                 "completion_tokens": _estimate(self._written),
             }
         cached = as_object(usage.get("prompt_tokens_details")).get("cached_tokens")
-        if cached is None and self._facts.kind in _NO_CACHE_REPORT:
-            self._notes.append(_NO_CACHE_REPORT[self._facts.kind])
+        if cached is None and self._facts.kind in NO_CACHE_REPORT:
+            self._notes.append(NO_CACHE_REPORT[self._facts.kind])
         generated = usage.get("completion_tokens")
-        told = isinstance(generated, int) and generated > 0
+        if not isinstance(generated, int) or generated < 1:
+            generated = _estimate(self._written)
         return Usage(
             prompt_tokens=int(usage["prompt_tokens"]),
-            completion_tokens=int(generated) if told else _estimate(self._written),
+            completion_tokens=generated,
             cached_tokens=cached if isinstance(cached, int) else None,
             requests=1,
             seconds=seconds,

@@ -6,9 +6,10 @@ changed or closed. The package ``openai`` is not imported here: the client bring
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -18,6 +19,7 @@ from .failures import Wording
 from .jsons import write_json
 from .timeouts import Timeouts
 
+_LAST_SECONDS = 1.0
 _OWN_FIELDS = frozenset(
     (
         *("model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens"),
@@ -92,10 +94,16 @@ class ClientTransport:
         if stream is None:
             raise self.words.no_answer(limit, waiting_for="first token", option="first_token")
         try:
-            yield self._events(stream)
+            async with aclosing(self._events(stream)) as events:
+                yield events
         finally:
             with anyio.CancelScope(shield=True):
                 await stream.close()
+                # Reading on when it is closed ends the client's generators, of which trio warns
+                # when they are left to the garbage collector.
+                with contextlib.suppress(Exception), anyio.move_on_after(_LAST_SECONDS):
+                    async for _ in stream:
+                        pass
 
     async def healthy(self, path: str = "/health") -> bool:
         """There is one server only: it is simply asked."""
@@ -111,7 +119,7 @@ class ClientTransport:
         extra = {name: value for name, value in body.items() if name not in _OWN_FIELDS}
         return await self._client.chat.completions.create(**own, extra_body=extra or None)
 
-    async def _events(self, stream: Any) -> AsyncIterator[list[Any]]:
+    async def _events(self, stream: Any) -> AsyncGenerator[list[Any], None]:
         events, limit, first = aiter(stream), self.timeouts.first_token, True
         while True:
             event: Any = None

@@ -21,6 +21,7 @@ from ...profiles import CHATML, LING2, Profile
 from ...results import Usage
 from ..base import Chunk, Finished, FinishReason, ModelRequest, TextChunk
 from .chat_body import constraint, sampling_fields
+from .chat_reader import NO_CACHE_REPORT, NO_USAGE
 from .facts import ServerFacts
 from .jsons import Json, as_object, write_json
 from .transport import Transport
@@ -64,6 +65,8 @@ class RawPrompts:
             prompt.ids = await self._ids(transport, facts, request.conversation, text)
             prompt.stop_ids = await self._stops(transport, facts, profile)
             prompt.fit()
+            # Now, for an answer that is left in the middle: the next prompt still extends this one.
+            self.keep(request.conversation, text, prompt.ids)
         return prompt
 
     async def tokenize(self, transport: Transport, facts: ServerFacts, text: str) -> list[int]:
@@ -186,7 +189,7 @@ class RawPrompt:
                 continue
             yield TextChunk(piece)
             if self.request.stop_when is not None and self.request.stop_when(piece):
-                reader.finish_reason = "stop"
+                reader.finish_reason, reader.left = "stop", True
                 break
         else:
             if reader.finish_reason is None:
@@ -230,6 +233,7 @@ class _Reader:
         self._pieces: list[str] = []
         self.ids: list[int] = []
         self.finish_reason: str | None = None
+        self.left = False  # in the middle
 
     @property
     def text(self) -> str:
@@ -263,7 +267,12 @@ class _Reader:
         seconds = time.perf_counter() - self._started
         cached = as_object(self._usage.get("prompt_tokens_details")).get("cached_tokens")
         prompt_tokens = self._usage.get("prompt_tokens")
+        notes = list(self._prompt.facts.notes)
+        if cached is None and self._prompt.facts.kind in NO_CACHE_REPORT and self._usage:
+            notes.append(NO_CACHE_REPORT[self._prompt.facts.kind])
         if not isinstance(prompt_tokens, int):
+            if not self.left:
+                notes.append(NO_USAGE)
             ids = self._prompt.ids
             prompt_tokens = len(ids) if ids is not None else len(self._prompt.text) // 4
         first = self._first or seconds
@@ -277,7 +286,7 @@ class _Reader:
             decode_seconds=max(seconds - first, 0.0),
         )
         reason: FinishReason = "length" if self.finish_reason == "length" else "stop"
-        return Finished(reason, usage)
+        return Finished(reason, usage, notes=tuple(notes))
 
 
 async def detect_profile(

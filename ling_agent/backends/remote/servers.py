@@ -74,12 +74,15 @@ class Servers:
 
     @asynccontextmanager
     async def ask(
-        self, conversation: str, opened: Callable[[Server], AbstractAsyncContextManager[object]]
+        self,
+        conversation: str | None,
+        opened: Callable[[Server], AbstractAsyncContextManager[object]],
     ) -> AsyncGenerator[object, None]:
         """Enter ``opened(server)`` with a server that takes the request.
 
         Args:
-            conversation: Whose prefix a server may hold; empty for none.
+            conversation: Whose prefix a server may hold; empty for none; None for a question that
+                is no work, and is not counted when work is spread.
             opened: Sends the request on entering and yields what comes.
 
         Raises:
@@ -90,7 +93,7 @@ class Servers:
 
     async def _enter(
         self,
-        conversation: str,
+        conversation: str | None,
         opened: Callable[[Server], AbstractAsyncContextManager[object]],
         stack: AsyncExitStack,
     ) -> object:
@@ -133,7 +136,7 @@ class Servers:
             with self._lock:
                 server.in_flight -= 1
 
-    async def _choose(self, conversation: str, failed: list[Server]) -> Server:
+    async def _choose(self, conversation: str | None, failed: list[Server]) -> Server:
         if len(self._all) == 1:
             return self._all[0]
         rest = [server for server in self._all if server not in failed]
@@ -163,10 +166,13 @@ class Servers:
         wait = _DOWN_SECONDS if error.retry_after is None else error.retry_after
         server.down_until = time.monotonic() + min(wait, _LONGEST_RETRY_AFTER)
 
-    def _settle(self, conversation: str, server: Server) -> None:
+    def _settle(self, conversation: str | None, server: Server) -> None:
         server.down_until = 0.0
+        if conversation is None:
+            return
         with self._lock:
-            self._turn += 1
+            # Not at each step: runs of two steps would all begin on the same of two servers.
+            self._turn += self._homes.get(conversation) is not server
             if conversation and len(self._all) > 1:
                 self._homes[conversation] = server
                 self._homes.move_to_end(conversation)

@@ -144,7 +144,7 @@ class HttpTransport:
         between, first = self.timeouts.between_tokens, True
         try:
             while (events := await body.events()) is not None:
-                done = next((at for at, event in enumerate(events) if event.data == "[DONE]"), None)
+                done = events.index("[DONE]") if "[DONE]" in events else None
                 if ready := [self._json(event) for event in events[:done]]:
                     yield ready
                 if done is not None:
@@ -159,9 +159,9 @@ class HttpTransport:
         except httpx2.TransportError as error:
             raise self.words.transport(error, during="answer") from error
 
-    def _json(self, event: httpx2.ServerSentEvent) -> Any:
+    def _json(self, event: str) -> Any:
         try:
-            return read_json(event.data)
+            return read_json(event)
         except ValueError as error:
             raise self.words.bad_event(error) from None
 
