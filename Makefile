@@ -11,11 +11,11 @@ MODEL  ?= qwen2.5-coder-0.5b
 # the common library, none of which the Python package loads (see the included file).
 export SKBUILD_CMAKE_DEFINE ?= LLAVA_BUILD=OFF;LLAMA_BUILD_TOOLS=OFF;LLAMA_BUILD_EXAMPLES=OFF;LLAMA_BUILD_TESTS=OFF;LLAMA_BUILD_SERVER=OFF;LLAMA_BUILD_APP=OFF;CMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/scripts/llama-core-only.cmake
 
-.PHONY: help setup demo test check lint types contracts docs bench clean
+.PHONY: help setup demo test test-vllm test-sglang check lint types contracts docs bench clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.llamacpp  ## Virtual environment with the embedded engine
 
@@ -26,6 +26,14 @@ demo: $(VENV)/.llamacpp  ## An agent finds GPU offers with a local model
 test: $(VENV)/.dev  ## All tests, those on the real model too
 	@$(BIN)/ling-agent models pull $(MODEL)
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-vllm: $(VENV)/.dev  ## Tests on a real vLLM server, on the CPU
+	@$(BIN)/python -m scripts.servers.install vllm
+	@$(BIN)/python -m pytest tests/servers --server vllm $(ARGS)
+
+test-sglang: $(VENV)/.dev  ## Tests on a real SGLang server, on the CPU
+	@$(BIN)/python -m scripts.servers.install sglang
+	@$(BIN)/python -m pytest tests/servers --server sglang $(ARGS)
 
 check: lint types contracts docs test  ## What CI runs
 

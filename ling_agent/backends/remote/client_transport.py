@@ -6,7 +6,6 @@ changed or closed. The package ``openai`` is not imported here: the client bring
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -19,7 +18,6 @@ from .failures import Wording
 from .jsons import write_json
 from .timeouts import Timeouts
 
-_LAST_SECONDS = 1.0
 _OWN_FIELDS = frozenset(
     (
         *("model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens"),
@@ -99,11 +97,6 @@ class ClientTransport:
         finally:
             with anyio.CancelScope(shield=True):
                 await stream.close()
-                # Reading on when it is closed ends the client's generators, of which trio warns
-                # when they are left to the garbage collector.
-                with contextlib.suppress(Exception), anyio.move_on_after(_LAST_SECONDS):
-                    async for _ in stream:
-                        pass
 
     async def healthy(self, path: str = "/health") -> bool:
         """There is one server only: it is simply asked."""
@@ -120,22 +113,23 @@ class ClientTransport:
         return await self._client.chat.completions.create(**own, extra_body=extra or None)
 
     async def _events(self, stream: Any) -> AsyncGenerator[list[Any], None]:
-        events, limit, first = aiter(stream), self.timeouts.first_token, True
-        while True:
-            event: Any = None
-            with anyio.move_on_after(limit) as scope:
-                try:
-                    event = await anext(events, None)
-                except Exception as error:
-                    raise self._error(error) from error
-            if scope.cancelled_caught:
-                what = "first" if first else "next"
-                option = "first_token" if first else "between_tokens"
-                raise self.words.no_answer(limit, waiting_for=f"{what} token", option=option)
-            if event is None:
-                return
-            yield [event.model_dump(exclude_unset=True)]
-            first, limit = False, self.timeouts.between_tokens
+        limit, first = self.timeouts.first_token, True
+        async with _closing(aiter(stream)) as events:
+            while True:
+                event: Any = None
+                with anyio.move_on_after(limit) as scope:
+                    try:
+                        event = await anext(events, None)
+                    except Exception as error:
+                        raise self._error(error) from error
+                if scope.cancelled_caught:
+                    what = "first" if first else "next"
+                    option = "first_token" if first else "between_tokens"
+                    raise self.words.no_answer(limit, waiting_for=f"{what} token", option=option)
+                if event is None:
+                    return
+                yield [event.model_dump(exclude_unset=True)]
+                first, limit = False, self.timeouts.between_tokens
 
     def _error(self, error: Exception) -> BackendError:
         """The client's exceptions, by what they carry."""
@@ -150,3 +144,13 @@ class ClientTransport:
             f"cannot reach {self.url}: {type(error).__name__}: {reason}: is the server running, "
             "and is the client set up for it?"
         )
+
+
+@asynccontextmanager
+async def _closing(events: AsyncIterator[Any]) -> AsyncGenerator[AsyncIterator[Any], None]:
+    """Close them at the end where they are a generator."""
+    try:
+        yield events
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
