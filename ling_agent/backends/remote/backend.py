@@ -38,6 +38,10 @@ from .timeouts import Timeouts
 from .transport import HttpTransport, Transport
 
 Mode = Literal["chat", "raw"]
+_NOT_STREAMED = (
+    "answers with tools come in one piece: SGLang drops arguments when it streams calls that are "
+    "not held to their schema"
+)
 _KEY_VARIABLE = "LING_AGENT_API_KEY"
 # Seconds between two looks at a stream: faster than an eye, or just often enough to end in time.
 _WATCHED_PACE, _UNWATCHED_PACE = 0.02, 0.2
@@ -244,6 +248,8 @@ class RemoteBackend(Backend):
         self, transport: Transport, facts: ServerFacts, request: ModelRequest
     ) -> AsyncGenerator[AsyncGenerator[Chunk, None], None]:
         streamed = self._stream and not request.whole
+        if streamed and request.tools and not facts.streams_calls:
+            streamed, facts = False, facts.with_note(_NOT_STREAMED)
         profile = self._profile_of(facts)
         body = chat_body(request, facts, profile, stream=streamed)
         size = len(write_json([body["messages"], body.get("tools")]))

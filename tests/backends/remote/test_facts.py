@@ -28,7 +28,7 @@ REFUSALS: list[tuple[ServerFacts, str, dict[str, object], str]] = [
     (
         VLLM,
         '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
-        {"tool_parser": False, "forces_calls": False},
+        {"tool_parser": False},
         "start it with --enable-auto-tool-choice --tool-call-parser hermes",
     ),
     (
