@@ -71,7 +71,6 @@ DEFAULTS: Mapping[KindName, Flags] = {
         "--grammar-backend": "xgrammar",
         "--tool-call-parser": "qwen25",
         "--enable-cache-report": None,
-        "--enable-metrics": None,
     },
 }
 """What each server is started with, besides model and address."""

@@ -15,7 +15,7 @@ from ling_agent.backends.base import Chunk, Finished, TextChunk, ToolChoice
 from ling_agent.messages import Message, SystemMessage, UserMessage
 from scripts.servers.launch import LocalServer
 
-_RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
+_RUNNING = r"^vllm:num_requests_running(?:\{[^}]*\})?\s+([\d.e+]+)$"
 
 TWO_CALLS = (
     "For each calculation make one tool call. Write like this:\n"
@@ -101,11 +101,13 @@ async def ask(backend: Backend, request: ModelRequest) -> tuple[str, Finished]:
 
 async def running(server: LocalServer) -> int:
     """Requests that the server says it is working on."""
-    async with httpx2.AsyncClient(trust_env=False) as client:
-        text = (await client.get(f"{server.url}/metrics", timeout=30)).raise_for_status().text
-    name = re.escape(_RUNNING[server.kind.name])
-    found = re.findall(rf"^{name}(?:\{{[^}}]*\}})?\s+([\d.e+]+)$", text, re.MULTILINE)
-    assert found, f"the server does not report {name}"
+    async with httpx2.AsyncClient(trust_env=False, base_url=server.url, timeout=30) as client:
+        if server.kind.name == "sglang":  # its metrics are written only now and then
+            loads = (await client.get("/v1/loads")).raise_for_status().json()["loads"]
+            return sum(load["num_running_reqs"] for load in loads)
+        text = (await client.get("/metrics")).raise_for_status().text
+    found = re.findall(_RUNNING, text, re.MULTILINE)
+    assert found, "the server does not report its running requests"
     return round(sum(map(float, found)))
 
 

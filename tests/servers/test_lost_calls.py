@@ -74,10 +74,12 @@ class Dictating:
         return {**body, "tools": tools, "ebnf": f"root ::= {json.dumps(text)}"}
 
 
-def dictated(server: LocalServer, *texts: str, stream: bool = True) -> tuple[Agent, Dictating]:
+def dictated(
+    server: LocalServer, *texts: str, stream: bool = True, constrain: bool = True
+) -> tuple[Agent, Dictating]:
     """An agent whose model writes these texts first."""
     transport = Dictating(server.url, texts)
-    backend = SGLangBackend(server.url, stream=stream, transport=transport)
+    backend = SGLangBackend(server.url, stream=stream, constrain=constrain, transport=transport)
     agent = Agent(
         backend,
         tools=[add],
@@ -93,13 +95,14 @@ def dictated(server: LocalServer, *texts: str, stream: bool = True) -> tuple[Age
 async def test_a_call_that_vanishes_is_noticed_and_asked_again(
     server: LocalServer, lost: str, stream: bool
 ) -> None:
-    agent, transport = dictated(server, lost, stream=stream)
+    """Also with `stream`: calls that are not constrained are never taken from a stream."""
+    agent, transport = dictated(server, lost, stream=stream, constrain=False)
     result = await agent.run("What is 1+2?")
     first = result.steps[0]
     assert [call.arguments for call in first.message.calls] == [{"a": 1, "b": 2}]
     assert first.observations[0].content == "3"
     assert first.usage.requests == 2
-    assert transport.bodies[1]["stream"] is False
+    assert [body["stream"] for body in transport.bodies[:2]] == [False, False]
     assert any("asked again" in note for note in result.notes), result.notes
 
 

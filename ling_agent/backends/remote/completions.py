@@ -268,7 +268,7 @@ class _Reader:
         cached = as_object(self._usage.get("prompt_tokens_details")).get("cached_tokens")
         prompt_tokens = self._usage.get("prompt_tokens")
         notes = list(self._prompt.facts.notes)
-        if cached is None and self._prompt.facts.kind in NO_CACHE_REPORT and self._usage:
+        if cached is None and self._prompt.facts.kind in NO_CACHE_REPORT and not self.left:
             notes.append(NO_CACHE_REPORT[self._prompt.facts.kind])
         if not isinstance(prompt_tokens, int):
             if not self.left:

@@ -128,7 +128,7 @@ async def _vllm(server: Asking, facts: ServerFacts) -> ServerFacts:
     facts = _set(
         facts,
         constraint="structured_outputs" if api.has(chat, "structured_outputs") else "none",
-        tokenize="/tokenize" if api.serves("/tokenize") else None,
+        tokenize=api.first("/tokenize", "/v1/tokenize"),
         completions=api.serves("/v1/completions"),
         token_ids=api.has(completion, "return_token_ids"),
         running_usage=True,
@@ -145,7 +145,7 @@ async def _sglang(server: Asking, facts: ServerFacts) -> ServerFacts:
         facts,
         version=_text(info, "version"),
         constraint="strict",
-        tokenize="/tokenize" if api.serves("/tokenize") else None,
+        tokenize=api.first("/tokenize", "/v1/tokenize"),
         completions=api.serves("/v1/completions"),
         token_ids=api.has(completion, "return_token_ids"),
         running_usage=True,
@@ -232,6 +232,10 @@ class _Api:
     def serves(self, path: str) -> bool:
         """Whether there is such a path; supposed where there is no description."""
         return not self._paths or path in self._paths
+
+    def first(self, *paths: str) -> str | None:
+        """The first of these paths that there is."""
+        return next(filter(self.serves, paths), None)
 
     def fields(self, name: str) -> Json:
         return as_object(as_object(self._schemas.get(name)).get("properties"))
