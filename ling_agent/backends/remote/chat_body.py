@@ -67,8 +67,11 @@ def constraint(request: ModelRequest) -> dict[str, Any] | None:
 
 def _tools(request: ModelRequest, facts: ServerFacts) -> dict[str, Any]:
     choice = request.tool_choice
+    strict = facts.constraint == "strict"  # in each request: it may be shown in the prompt
     if choice == "none":
-        return {"tools": _declared(request.tools, strict=False), "tool_choice": "none"}
+        # SGLang then leaves the tools out of the prompt, and the whole prefix would change.
+        shown = "auto" if facts.kind == "sglang" else "none"
+        return {"tools": _declared(request.tools, strict=strict), "tool_choice": shown}
     if facts.constraint == "structured_outputs":
         # Our own tag also where a call is a must: vLLM's `required` takes no line break between
         # two calls, and answers with a list that its own parser reads.
@@ -78,7 +81,6 @@ def _tools(request: ModelRequest, facts: ServerFacts) -> dict[str, Any]:
             "structured_outputs": {"structural_tag": tag},
             **_choice("auto", facts),
         }
-    strict = facts.constraint == "strict"
     tools = request.tools
     if isinstance(choice, NamedTool) and not facts.named_choice:
         tools = tuple(tool for tool in tools if tool["function"]["name"] == choice.name)
@@ -96,7 +98,8 @@ def _choice(choice: Any, facts: ServerFacts) -> dict[str, Any]:
     if facts.tool_parser:
         return {"tool_choice": choice}
     # The tools stay in the prompt, and the text comes as it was generated.
-    return {"tool_choice": "none", "skip_special_tokens": False}
+    shown = "auto" if facts.kind == "sglang" else "none"
+    return {"tool_choice": shown, "skip_special_tokens": False}
 
 
 def _declared(tools: Sequence[Mapping[str, Any]], *, strict: bool) -> list[Any]:

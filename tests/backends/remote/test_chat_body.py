@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ling_agent import Sampling
 from ling_agent.backends.base import ModelRequest, NamedTool, ToolChoice
 from ling_agent.backends.remote.chat_body import chat_body, constraint
-from ling_agent.backends.remote.facts import Kind, ServerFacts
+from ling_agent.backends.remote.facts import Constraint, Kind, ServerFacts
 from ling_agent.backends.remote.jsons import read_json, write_json
 from ling_agent.hermes import restore
 from ling_agent.messages import (
@@ -142,11 +142,22 @@ def test_sglang_gets_strict_tools(choice: ToolChoice, shown: object) -> None:
 
 
 def test_an_answer_in_words_is_not_held_to_anything() -> None:
-    for known in (facts(constraint="structured_outputs"), facts("sglang", constraint="strict")):
-        sent = body(known=known, choice="none")
-        assert sent["tool_choice"] == "none"
-        assert sent["tools"] == list(TOOLS), "the prompt stays the same"
-        assert "structured_outputs" not in sent
+    sent = body(known=facts(constraint="structured_outputs"), choice="none")
+    assert sent["tool_choice"] == "none"
+    assert sent["tools"] == list(TOOLS), "the prompt stays the same"
+    assert "structured_outputs" not in sent
+
+
+@pytest.mark.parametrize("constraint", ["strict", "none"])
+def test_sglang_is_never_told_none_which_takes_the_tools_out_of_the_prompt(
+    constraint: Constraint,
+) -> None:
+    known = facts("sglang", constraint=constraint)
+    words, free = body(known=known, choice="none"), body(known=known, choice="auto")
+    assert words["tool_choice"] == free["tool_choice"] == "auto"
+    assert words["tools"] == free["tools"], "the prompt stays the same"
+    unread = body(known=facts("sglang", constraint="none", tool_parser=False), choice="auto")
+    assert unread["tool_choice"] == "auto"
 
 
 def test_where_no_tool_can_be_named_only_that_one_is_sent() -> None:
