@@ -85,6 +85,12 @@ FIELDS: dict[type, list[str]] = {
 }
 
 
+def test_the_backends_behind_the_strings_are_public() -> None:
+    assert set(backends.__all__) >= {
+        "LlamaCppBackend", "OpenAIBackend", "SGLangBackend", "VLLMBackend", "open_backend",
+    }  # fmt: skip
+
+
 def test_the_names_are_there_and_sorted() -> None:
     assert set(ling_agent.__all__) >= NAMES
     assert ling_agent.__all__ == sorted(ling_agent.__all__)
