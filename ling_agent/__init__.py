@@ -12,6 +12,7 @@ from .approvals import Deny, Edit
 from .cancellation import CancelToken
 from .errors import (
     BackendError,
+    BackendRefused,
     BackendUnavailable,
     CatalogError,
     ConfigurationError,
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Agent",
     "BackendError",
+    "BackendRefused",
     "BackendUnavailable",
     "CancelToken",
     "CatalogError",

@@ -81,8 +81,8 @@ class Run:
         self._corrections = 0
         # The next message is to be in words: all calls are used up, or one was repeated.
         self._answer_now = setup.limits.max_tool_calls == 0
-        # A message that was only a plan: the next one is to be a call.
-        self._carry_out: str | None = None
+        # After a message that was only a plan.
+        self._next_choice: ToolChoice = "auto"
         self._finished_step = 0
         self._deadline = math.inf
         self._asker = Asker(setup, trajectory, run_id, emit, self._adopt_plan)
@@ -191,11 +191,15 @@ class Run:
         """What the next message is to be, where the backend can be told."""
         if self._answer_now:
             return "none"
-        plan, self._carry_out = self._carry_out, None
-        if plan is None:
-            return "auto"
+        choice, self._next_choice = self._next_choice, "auto"
+        return choice
+
+    def _to_carry_out(self, plan: str) -> ToolChoice:
+        """A call of the tool that the plan names; else whatever, but a call the second time."""
         tool = planning.named_tool(plan, self._setup.tools.schemas)
-        return "required" if tool is None else NamedTool(tool["name"])
+        if tool is not None:
+            return NamedTool(tool["name"])
+        return "required" if self._corrections else "auto"
 
     async def _take(self, turn: Turn | RunStatus) -> Phase:
         """Decide what a message means: calls, a mistake, only a plan, or the answer."""
@@ -208,7 +212,7 @@ class Run:
         if turn.message.calls or turn.failures:
             return Phase.OBSERVE
         if turn.plan and not turn.answer:
-            self._carry_out = turn.plan
+            self._next_choice = self._to_carry_out(turn.plan)
             return await self._correct(planning.CARRY_OUT)
         if not turn.answer:
             return await self._correct(_EMPTY)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ling_agent import Agent, ConfigurationError, Limits, RunStatus, ToolError, tool
+from ling_agent.backends import NamedTool
+from ling_agent.backends.base import ToolChoice
 from ling_agent.events import PlanMade, PlanUpdated
 from ling_agent.messages import UserMessage
 from ling_agent.planning import CARRY_OUT, REVISE, Planning
@@ -14,6 +16,7 @@ from .helpers import call, kinds, stream
 
 pytestmark = pytest.mark.anyio
 
+LOOK = call("look", what="it")
 PLAN = "Plan:\n1. look\n2. answer"
 
 
@@ -165,3 +168,21 @@ async def test_the_next_task_of_a_session_has_its_own_plan() -> None:
 def test_an_unknown_planning_mode_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="'off', 'inline' or 'explicit'"):
         Agent(ScriptedBackend([]), planning="later")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("replies", "choices"),
+    [
+        (["Plan: use look.", LOOK, "Found."], ["auto", NamedTool("look"), "auto"]),
+        # It may mean to answer: a call is not forced before the model has said it twice.
+        (["Plan: answer directly.", "Here."], ["auto", "auto"]),
+        (["Plan: search.", "Plan: search.", LOOK, "Found."], ["auto", "auto", "required", "auto"]),
+    ],
+)
+async def test_a_message_that_is_only_a_plan_is_followed_by_what_it_says(
+    replies: list[str], choices: list[ToolChoice]
+) -> None:
+    agent, backend = agent_with("inline", *replies)
+    result = await agent.run("Where is it?")
+    assert result.ok
+    assert [request.tool_choice for request in backend.requests] == choices

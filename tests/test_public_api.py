@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import ling_agent
-from ling_agent import backends, hermes, memory, testing
+from ling_agent import backends, errors, hermes, memory, testing
 
 NAMES = {
     "Agent", "BackendError", "BackendUnavailable", "CancelToken", "ConfigurationError",
@@ -128,6 +128,7 @@ def test_statuses() -> None:
         ("ConfigurationError", "LingAgentError"),
         ("BackendError", "LingAgentError"),
         ("BackendUnavailable", "BackendError"),
+        ("BackendRefused", "BackendError"),
         ("ContextOverflow", "BackendError"),
         ("ServerMisconfigured", "BackendError"),
         ("ToolError", "LingAgentError"),
@@ -137,6 +138,15 @@ def test_statuses() -> None:
 )
 def test_the_error_tree(error: str, base: str) -> None:
     assert issubclass(getattr(ling_agent, error), getattr(ling_agent, base))
+
+
+def test_every_error_can_be_imported_from_the_package() -> None:
+    defined = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.LingAgentError)
+    }
+    assert defined <= set(ling_agent.__all__)
 
 
 def test_what_a_tool_can_ask_of_its_run() -> None:

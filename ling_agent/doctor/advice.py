@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..backends.remote.facts import Kind, ServerFacts
+from ..profiles import name_words
 
 DoctorKind = Kind | Literal["llamacpp"]
 
@@ -159,7 +160,4 @@ def is_hybrid_ling(facts: ServerFacts) -> bool:
 
 
 def _words(facts: ServerFacts) -> set[str]:
-    named = f"{facts.model} {facts.root.rstrip('/').rpartition('/')[2]}".lower()
-    for separator in "-_/:":
-        named = named.replace(separator, " ")
-    return set(named.split())
+    return name_words(facts.model, facts.root)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,6 +10,7 @@ from typing import Generic, TypeVar
 from ..backends import Backend, Timeouts, open_backend
 from ..backends.remote.address import parse_address
 from ..backends.remote.facts import Kind
+from ..backends.remote.keys import find_key
 from ..backends.remote.transport import HttpTransport
 from ..errors import BackendError, BackendRefused, BackendUnavailable
 from . import cache_checks, call_checks, embedded_checks, server_checks
@@ -19,7 +19,6 @@ from .findings import Finding, Report, Verdict, broken, ok, one_line, unknown, w
 from .probe import EmbeddedProbe, Probe, ServerProbe
 from .speed import speed
 
-_KEY_VARIABLE = "LING_AGENT_API_KEY"
 _TIMEOUTS = (10.0, 300.0, 60.0)  # a server may load its model at the first request
 
 P = TypeVar("P", bound=Probe)
@@ -76,7 +75,7 @@ async def examine(
         ConfigurationError: Not a backend string, or the embedded engine is not installed.
     """
     backend = open_backend(spec)
-    key = api_key if api_key is not None else os.environ.get(_KEY_VARIABLE) or None
+    key = find_key(api_key)
     watch = _Watch(
         on_check or (lambda server, check: None),
         on_finding or (lambda finding: None),

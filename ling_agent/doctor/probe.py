@@ -20,8 +20,8 @@ from ..backends.remote.facts import Kind, ServerFacts, adaptation
 from ..backends.remote.jsons import Json, as_object, write_json
 from ..backends.remote.transport import HttpTransport
 from ..errors import BackendError, BackendRefused
-from ..profiles import CHATML, LING2, Profile
-from .advice import DoctorKind, is_ling
+from ..profiles import CHATML, Profile, profile_for_name
+from .advice import DoctorKind
 from .answers import Answer
 from .questions import long_question
 
@@ -114,7 +114,7 @@ class ServerProbe(Probe):
 
     @property
     def profile(self) -> Profile:
-        return LING2 if is_ling(self.facts) else CHATML
+        return profile_for_name(self.facts.model, self.facts.root)
 
     @property
     def window(self) -> int | None:
@@ -192,7 +192,7 @@ class ServerProbe(Probe):
             facts,
             profile=self.profile,
             streamed=body["stream"],
-            prompt_characters=len(write_json(body)),
+            prompt_size=lambda: len(write_json(body)),
         )
         taken = _Taken(request, streamed=body["stream"])
         if body["stream"]:

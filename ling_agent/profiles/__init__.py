@@ -6,6 +6,7 @@ the caller (`Agent(profile=…)`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -66,3 +67,24 @@ def profile_for_gguf(metadata: Mapping[str, str]) -> Profile:
     if architecture.startswith("bailingmoe") or "<role>HUMAN</role>" in template:
         return LING2
     return CHATML
+
+
+def profile_for_name(*names: str) -> Profile:
+    """The profile that fits a served model, as far as its names tell.
+
+    Args:
+        names: What it is served as and what it was loaded from; see `name_words`.
+    """
+    return LING2 if "ling" in name_words(*names) else CHATML
+
+
+def name_words(*names: str) -> set[str]:
+    """The words of model names, in lower case: ``org/Ling-2.6-flash`` -> org, ling, 2.6, flash.
+
+    Of a path, which begins with a slash, only the last part counts.
+    """
+    words: set[str] = set()
+    for name in names:
+        shown = name.rstrip("/").rpartition("/")[2] if name.startswith("/") else name
+        words.update(filter(None, re.split(r"[-_/:\s]+", shown.lower())))
+    return words

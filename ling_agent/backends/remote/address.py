@@ -70,7 +70,7 @@ def _base_url(text: str, example: str) -> str:
             "a user or a password in the base URL would be shown wherever the backend is named: "
             "give api_key=… or set LING_AGENT_API_KEY"
         )
-    if not parts.hostname:
+    if not parts.hostname or re.search(r"\s", parts.hostname):
         raise ConfigurationError(f"{_shown(text)!r} names no host: write for example {example}")
     if parts.query:
         raise ConfigurationError(f"{_shown(text)!r}: a base URL has no query: leave out '?' and on")

@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             reason = str(error.__context__ or error)
             self._error = httpx2.RemoteProtocolError(f"no HTTP: {reason}")
             self.close()

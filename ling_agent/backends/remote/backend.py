@@ -9,7 +9,6 @@ changes the facts, and the request is made without it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
@@ -22,15 +21,16 @@ from ...errors import (
     ContextOverflow,
     ServerMisconfigured,
 )
-from ...profiles import CHATML, LING2, Profile, get_profile
+from ...profiles import Profile, get_profile, profile_for_name
 from ..base import Backend, Chunk, Finished, ModelInfo, ModelRequest
 from .address import Address, parse_address
 from .chat_body import chat_body
 from .chat_reader import ChatReader, merged
-from .completions import RawPrompts, detect_profile
+from .completions import RawPrompts, detect_profile, tokenize
 from .discovery import discover
 from .facts import Kind, ServerFacts, adaptation
 from .jsons import as_object, write_json
+from .keys import find_key
 from .prompt_size import PromptSizes
 from .servers import Server, Servers
 from .sizes import parameters_of
@@ -42,7 +42,6 @@ _NOT_STREAMED = (
     "answers with tools come in one piece: SGLang drops arguments when it streams calls that are "
     "not held to their schema"
 )
-_KEY_VARIABLE = "LING_AGENT_API_KEY"
 # Seconds between two looks at a stream: faster than an eye, or just often enough to end in time.
 _WATCHED_PACE, _UNWATCHED_PACE = 0.02, 0.2
 _SECONDS_A_TOKEN = 1.0  # of an answer in one piece: slower than anything that is alive
@@ -110,9 +109,7 @@ class RemoteBackend(Backend):
         self._servers = Servers([Server(each) for each in transports], retries=retries)
 
     def _transports(self, api_key: str | None) -> list[HttpTransport]:
-        key = api_key if api_key is not None else os.environ.get(_KEY_VARIABLE) or None
-        if key is not None and not (key.isascii() and key.isprintable() and key.strip() == key):
-            raise ConfigurationError("the API key holds characters that no header can: look at it")
+        key = find_key(api_key)
         return [
             HttpTransport(url, api_key=key, timeouts=self._timeouts) for url in self._address.urls
         ]
@@ -158,7 +155,7 @@ class RemoteBackend(Backend):
             if facts.tokenize is None:
                 return None
             async with self._servers.ask(None, _transport) as transport:
-                return len(await self._raw.tokenize(cast("Transport", transport), facts, text))
+                return len(await tokenize(cast("Transport", transport), facts, text))
         except BackendError:
             return None
 
@@ -207,7 +204,7 @@ class RemoteBackend(Backend):
             raise ServerMisconfigured(f"{transport.url} has no /v1/completions: use mode='chat'")
         if facts.tokenize is not None:
             try:
-                await self._raw.tokenize(transport, facts, "a")
+                await tokenize(transport, facts, "a")
             except BackendRefused as error:
                 note = f"prompts are sent as text: the server does not tokenize ({error.reason})"
                 facts = facts.with_note(note, tokenize=None, token_ids=False)
@@ -217,10 +214,7 @@ class RemoteBackend(Backend):
         return facts.with_note(note) if note else facts
 
     def _profile_of(self, facts: ServerFacts) -> Profile:
-        if self._profile is not None:
-            return self._profile
-        named = f"{facts.model} {facts.root.rpartition('/')[2]}".lower()
-        return LING2 if "ling" in named.replace("-", " ").replace("_", " ").split() else CHATML
+        return self._profile or profile_for_name(facts.model, facts.root)
 
     @asynccontextmanager
     async def _opened(
@@ -252,7 +246,10 @@ class RemoteBackend(Backend):
             streamed, facts = False, facts.with_note(_NOT_STREAMED)
         profile = self._profile_of(facts)
         body = chat_body(request, facts, profile, stream=streamed)
-        size = len(write_json([body["messages"], body.get("tools")]))
+
+        def size() -> int:
+            return len(write_json([body["messages"], body.get("tools")]))
+
         fitted = await self._sizes.fitted(
             request,
             facts.context_window,
@@ -261,9 +258,7 @@ class RemoteBackend(Backend):
             sure=facts.kind != "ollama",
         )
         body[facts.max_tokens_name] = fitted.sampling.max_tokens
-        reader = ChatReader(
-            fitted, facts, profile=profile, streamed=streamed, prompt_characters=size
-        )
+        reader = ChatReader(fitted, facts, profile=profile, streamed=streamed, prompt_size=size)
         started = time.perf_counter()
         pace = _pace(request)
         async with self._answers(transport, "/v1/chat/completions", body, pace) as answers:

@@ -34,7 +34,7 @@ def chat_body(
         "stream": stream,
     }
     if stream:
-        body["stream_options"] = {"include_usage": True}
+        body |= stream_options(facts)
     if request.tools:
         body |= _tools(request, facts)
     return body
@@ -54,6 +54,21 @@ def sampling_fields(sampling: Sampling, facts: ServerFacts) -> dict[str, Any]:
         name = "repeat_penalty" if facts.kind == "llama-server" else "repetition_penalty"
         fields[name] = sampling.repetition_penalty
     return fields
+
+
+def stream_options(facts: ServerFacts, *, running: bool = False) -> dict[str, Any]:
+    """What makes a stream say what it cost.
+
+    Args:
+        facts: Of the server.
+        running: Whether with each event, for answers that are left in the middle.
+    """
+    if not facts.usage_in_stream:
+        return {}
+    options = {"include_usage": True}
+    if running and facts.running_usage:
+        options["continuous_usage_stats"] = True
+    return {"stream_options": options}
 
 
 def constraint(request: ModelRequest) -> dict[str, Any] | None:

@@ -42,7 +42,7 @@ class ChatReader:
         facts: Of the server.
         profile: Of the model; one that does not think has written no reasoning.
         streamed: Whether the answer comes in pieces.
-        prompt_characters: Size of the prompt, for servers that send no usage.
+        prompt_size: Says how many bytes the prompt has, for servers that send no usage.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class ChatReader:
         *,
         profile: Profile,
         streamed: bool,
-        prompt_characters: int,
+        prompt_size: Callable[[], int],
     ) -> None:
         self._request = request
         self._facts = facts
         self._thinks = profile.thinks
         self._calls = CallText(_arguments_needed(request.tools, streamed, facts))
-        self._prompt_characters = prompt_characters
+        self._prompt_size = prompt_size
         self._written = 0  # characters
         self._text = False
         self._held: list[str] = []  # text that came inside a call
@@ -174,7 +174,7 @@ class ChatReader:
         if usage is None or not isinstance(usage.get("prompt_tokens"), int):
             self._notes.append(NO_USAGE)
             usage = {
-                "prompt_tokens": _estimate(self._prompt_characters),
+                "prompt_tokens": _estimate(self._prompt_size()),
                 "completion_tokens": _estimate(self._written),
             }
         cached = as_object(usage.get("prompt_tokens_details")).get("cached_tokens")

@@ -20,7 +20,7 @@ from ...messages import to_openai
 from ...profiles import CHATML, LING2, Profile
 from ...results import Usage
 from ..base import Chunk, Finished, FinishReason, ModelRequest, TextChunk
-from .chat_body import constraint, sampling_fields
+from .chat_body import constraint, sampling_fields, stream_options
 from .chat_reader import NO_CACHE_REPORT, NO_USAGE
 from .facts import ServerFacts
 from .jsons import Json, as_object, write_json
@@ -69,22 +69,6 @@ class RawPrompts:
             self.keep(request.conversation, text, prompt.ids)
         return prompt
 
-    async def tokenize(self, transport: Transport, facts: ServerFacts, text: str) -> list[int]:
-        """The ids of a text, special tokens in it included.
-
-        Raises:
-            BackendError: The server cannot.
-        """
-        if not text:
-            return []
-        asked = {"model": facts.model, "prompt": text, "add_special_tokens": False}
-        limit = transport.timeouts.first_token
-        answer = as_object(await transport.post(facts.tokenize or "/tokenize", asked, limit=limit))
-        tokens = answer.get("tokens")
-        if not isinstance(tokens, list):
-            raise BackendUnavailable(f"{transport.url}/tokenize returned no tokens")
-        return cast("list[int]", tokens)
-
     def keep(self, conversation: str, text: str, ids: list[int]) -> None:
         """Remember the ids of a conversation's text."""
         if not conversation:
@@ -99,14 +83,14 @@ class RawPrompts:
     ) -> list[int]:
         known = self._known.get(conversation)
         if known is not None and text.startswith(known.text):
-            rest = await self.tokenize(transport, facts, text[len(known.text) :])
+            rest = await tokenize(transport, facts, text[len(known.text) :])
             return known.ids + rest
-        return await self.tokenize(transport, facts, text)
+        return await tokenize(transport, facts, text)
 
     async def _stops(self, transport: Transport, facts: ServerFacts, profile: Profile) -> list[int]:
         """The ids of the profile's stop texts that are single tokens."""
         if profile.name not in self._stop_ids:
-            found = [await self.tokenize(transport, facts, stop) for stop in profile.stop]
+            found = [await tokenize(transport, facts, stop) for stop in profile.stop]
             self._stop_ids[profile.name] = [ids[0] for ids in found if len(ids) == 1]
         return self._stop_ids[profile.name]
 
@@ -171,9 +155,7 @@ class RawPrompt:
         else:
             body["return_token_ids"] = True
         if stream:
-            body["stream_options"] = {"include_usage": True}
-            if request.stop_when is not None and facts.running_usage:
-                body["stream_options"]["continuous_usage_stats"] = True
+            body |= stream_options(facts, running=request.stop_when is not None)
         return body | self._constraint()
 
     async def chunks(
@@ -289,6 +271,23 @@ class _Reader:
         return Finished(reason, usage, notes=tuple(notes))
 
 
+async def tokenize(transport: Transport, facts: ServerFacts, text: str) -> list[int]:
+    """The ids of a text, special tokens in it included, by the server's tokenizer.
+
+    Raises:
+        BackendError: The server cannot.
+    """
+    if not text:
+        return []
+    asked = {"model": facts.model, "prompt": text, "add_special_tokens": False}
+    limit = transport.timeouts.first_token
+    answer = as_object(await transport.post(facts.tokenize or "/tokenize", asked, limit=limit))
+    tokens = answer.get("tokens")
+    if not isinstance(tokens, list):
+        raise BackendUnavailable(f"{transport.url}/tokenize returned no tokens")
+    return cast("list[int]", tokens)
+
+
 async def detect_profile(
     transport: Transport, facts: ServerFacts, guess: Profile
 ) -> tuple[Profile, str]:
@@ -305,7 +304,7 @@ async def detect_profile(
         theirs = (await transport.post(facts.tokenize, asked))["tokens"]
         for profile in (guess, *(other for other in (CHATML, LING2) if other != guess)):
             text = render(_PROBE_MESSAGES, template=profile.template)
-            if await RawPrompts().tokenize(transport, facts, text) == theirs:
+            if await tokenize(transport, facts, text) == theirs:
                 return profile, ""
     except (BackendError, KeyError, TypeError):
         return guess, ""

@@ -38,6 +38,7 @@ class ServerFacts:
         tokenize: Path that counts tokens of a text; None when there is none.
         completions: Whether ``/v1/completions`` takes prompts that we render.
         token_ids: Whether prompts may be token ids, and generated ids come back.
+        usage_in_stream: Whether a stream can be asked for its usage.
         running_usage: Whether each streamed event may carry the usage so far.
         max_tokens_name: ``max_tokens`` or ``max_completion_tokens``.
         every_sampling_field: Whether ``top_k``, ``min_p`` and ``repetition_penalty`` are known.
@@ -57,6 +58,7 @@ class ServerFacts:
     tokenize: str | None = None
     completions: bool = True
     token_ids: bool = False
+    usage_in_stream: bool = True
     running_usage: bool = False
     max_tokens_name: str = "max_tokens"
     every_sampling_field: bool = False
@@ -124,6 +126,9 @@ def adaptation(facts: ServerFacts, reason: str) -> ServerFacts | None:
     if facts.every_sampling_field and re.search(r"top_k|min_p|repetition_penalty", text):
         note = f"top_k, min_p and repetition_penalty are not sent: refused by the server ({reason})"
         return facts.with_note(note, every_sampling_field=False)
-    if facts.running_usage and "stream_options" in text:
-        return dataclasses.replace(facts, running_usage=False)
+    if "stream_options" in text:
+        if facts.running_usage:
+            return dataclasses.replace(facts, running_usage=False)
+        if facts.usage_in_stream:
+            return dataclasses.replace(facts, usage_in_stream=False)
     return None

@@ -17,6 +17,7 @@ from ..base import ModelRequest
 from .jsons import write_json
 
 Count = Callable[[], Awaitable[int | None]]
+Size = Callable[[], int]
 
 _REMEMBERED = 10_000  # conversations
 
@@ -28,14 +29,14 @@ class PromptSizes:
         self._known: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     async def fitted(
-        self, request: ModelRequest, window: int | None, *, size: int, count: Count, sure: bool
+        self, request: ModelRequest, window: int | None, *, size: Size, count: Count, sure: bool
     ) -> ModelRequest:
         """The request, with what is left of the window as its longest answer.
 
         Args:
             request: What is to be sent.
             window: Tokens of prompt and answer together; None when unknown.
-            size: Bytes of the request's body.
+            size: Says how many bytes its messages and tools have; only asked where it matters.
             count: Counts its tokens exactly, where that is possible.
             sure: Whether only a count may refuse it; else an estimate does, too, for servers that
                 cut prompts silently.
@@ -44,13 +45,13 @@ class PromptSizes:
             ContextOverflow: There is no room for an answer.
         """
         longest = request.sampling.max_tokens
-        if window is None or self._bound(request, size) + longest <= window:
+        if window is None or self._surely_fits(request, window - longest, size):
             return request
         tokens = await count()
         if tokens is None:
-            if sure or size / 4 < window:
+            tokens = size() // 4
+            if sure or tokens < window:
                 return request
-            tokens = size // 4
         left = window - tokens
         if left < 1:
             raise ContextOverflow(
@@ -72,12 +73,13 @@ class PromptSizes:
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
-    def _bound(self, request: ModelRequest, size: int) -> int:
+    def _surely_fits(self, request: ModelRequest, room: int, size: Size) -> bool:
         known = self._known.get(request.conversation)
-        if known is None:
-            return size
-        # The message behind the known ones is the answer, whose tokens are known as well; its
-        # markup is not, and is counted with what follows.
-        messages, tokens = known
-        new = [dataclasses.asdict(message) for message in request.messages[messages:]]
-        return min(size, tokens + len(write_json(new)))
+        if known is not None:
+            # The message behind the known ones is the answer, whose tokens are known as well; its
+            # markup is not, and is counted with what follows.
+            messages, tokens = known
+            new = [dataclasses.asdict(message) for message in request.messages[messages:]]
+            if tokens + len(write_json(new)) <= room:
+                return True
+        return size() <= room

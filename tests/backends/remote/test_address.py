@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ling_agent import ConfigurationError
@@ -80,6 +80,7 @@ def test_a_password_is_never_repeated(text: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@example("HTTP:// :")
 @given(st.text(max_size=30) | st.text("htps:/#,.@?[]v1a ", max_size=30).map("http://".__add__))
 def test_any_text_is_an_address_or_one_clear_error(text: str) -> None:
     try:

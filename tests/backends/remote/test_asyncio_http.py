@@ -105,6 +105,7 @@ async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one() -
     ("pieces", "says"),
     [
         ((b"SSH-2.0-OpenSSH\r\n\r\n",), "no HTTP"),
+        ((b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nhi",), "no HTTP"),
         ((b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",), "no HTTP"),
         ((b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",), "no HTTP"),
         ((b"HTTP/1.1 200 OK\r\n", *[b"a: " + b"x" * 65536 + b"\r\n"] * 5), "headers are longer"),

@@ -56,7 +56,7 @@ def read(
         known or facts(kind),
         profile=profile,
         streamed=streamed,
-        prompt_characters=70,
+        prompt_size=lambda: 70,
     )
     chunks: list[Chunk] = []
     for event in events:
@@ -203,7 +203,7 @@ def test_the_reason_why_a_text_ended(finish: str, tokens: int, reason: str) -> N
 
 def test_an_answer_has_ended_when_the_server_says_why() -> None:
     request = ModelRequest((UserMessage("Hi."),))
-    reader = ChatReader(request, facts(), profile=CHATML, streamed=True, prompt_characters=10)
+    reader = ChatReader(request, facts(), profile=CHATML, streamed=True, prompt_size=lambda: 10)
     reader.take(delta(content="Hi."))
     reader.take(usage())
     assert not reader.ended

@@ -54,6 +54,7 @@ REFUSALS: list[tuple[ServerFacts, str, dict[str, object], str]] = [
     (VLLM, "prompt must be a string", {"token_ids": False}, "prompts are sent as text"),
     (VLLM, "extra field top_k not permitted", {"every_sampling_field": False}, "top_k, min_p"),
     (VLLM, "unknown stream_options", {"running_usage": False}, ""),
+    (OPENAI, "unknown stream_options", {"usage_in_stream": False}, ""),
 ]
 
 

@@ -39,7 +39,7 @@ async def longest(
     """The longest answer that is asked for, and how often tokens were counted."""
     count = Counter(tokens)
     sizes = PromptSizes()
-    fitted = await sizes.fitted(request(), window, size=size, count=count, sure=sure)
+    fitted = await sizes.fitted(request(), window, size=lambda: size, count=count, sure=sure)
     return fitted.sampling.max_tokens, count.asked
 
 
@@ -80,13 +80,13 @@ async def test_what_is_known_of_a_conversation_saves_counting() -> None:
     sizes.learn(first, Usage(prompt_tokens=400, completion_tokens=20))
     count = Counter(5)
     grown = request(UserMessage("Hi."), AssistantMessage("Ho."), UserMessage("And?"))
-    await sizes.fitted(grown, 1000, size=3000, count=count, sure=True)
+    await sizes.fitted(grown, 1000, size=lambda: 3000, count=count, sure=True)
     assert count.asked == 0, "420 tokens and a few bytes fit, whatever the whole prompt's bytes are"
     long = request(UserMessage("Hi."), AssistantMessage("Ho."), UserMessage("x" * 600))
-    await sizes.fitted(long, 1000, size=3600, count=count, sure=True)
+    await sizes.fitted(long, 1000, size=lambda: 3600, count=count, sure=True)
     assert count.asked == 1
     other = request(UserMessage("Hi."), conversation="d")
-    await sizes.fitted(other, 1000, size=3000, count=count, sure=True)
+    await sizes.fitted(other, 1000, size=lambda: 3000, count=count, sure=True)
     assert count.asked == 2, "another conversation is not known"
 
 
@@ -94,5 +94,5 @@ async def test_a_request_without_a_conversation_teaches_nothing() -> None:
     sizes = PromptSizes()
     sizes.learn(request(conversation=""), Usage(prompt_tokens=1, completion_tokens=1))
     count = Counter(5)
-    await sizes.fitted(request(conversation=""), 1000, size=3000, count=count, sure=True)
+    await sizes.fitted(request(conversation=""), 1000, size=lambda: 3000, count=count, sure=True)
     assert count.asked == 1
