@@ -41,6 +41,9 @@ class Usage:
         seconds: Wall-clock time in the model (of a request) or of the run.
         prefill_seconds: Time until the first token was there; 0 when unknown.
         decode_seconds: Time from the first token to the last; 0 when unknown.
+        constrained_tokens: Generated tokens that a grammar was held to; only the embedded engine
+            counts them.
+        forced_tokens: Those of them that had to follow: they were appended without being chosen.
     """
 
     prompt_tokens: int = 0
@@ -51,6 +54,8 @@ class Usage:
     seconds: float = 0.0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
+    constrained_tokens: int = 0
+    forced_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -61,6 +66,19 @@ class Usage:
     def decode_tokens_per_second(self) -> float | None:
         """Generated tokens per second; None when the time is not known."""
         return self.completion_tokens / self.decode_seconds if self.decode_seconds else None
+
+    @property
+    def evaluated_tokens(self) -> int | None:
+        """Prompt tokens that were computed and not reused; None when the server does not say."""
+        return None if self.cached_tokens is None else self.prompt_tokens - self.cached_tokens
+
+    @property
+    def prefill_tokens_per_second(self) -> float | None:
+        """Evaluated prompt tokens per second; None when either is not known."""
+        evaluated = self.evaluated_tokens
+        if evaluated is None or not self.prefill_seconds:
+            return None
+        return evaluated / self.prefill_seconds
 
     def __add__(self, other: Usage) -> Usage:
         known = [c for c in (self.cached_tokens, other.cached_tokens) if c is not None]
@@ -73,6 +91,8 @@ class Usage:
             seconds=self.seconds + other.seconds,
             prefill_seconds=self.prefill_seconds + other.prefill_seconds,
             decode_seconds=self.decode_seconds + other.decode_seconds,
+            constrained_tokens=self.constrained_tokens + other.constrained_tokens,
+            forced_tokens=self.forced_tokens + other.forced_tokens,
         )
 
 

@@ -80,6 +80,7 @@ class ModelRequest:
         whole: Ask for the answer in one piece: some servers lose calls only when they stream.
         watched: Whether somebody looks at the pieces of the answer; otherwise a backend may deliver
             larger and later ones.
+        answer_schema: JSON schema of the answer in words, for backends that can hold it to one.
     """
 
     messages: tuple[Message, ...]
@@ -91,6 +92,7 @@ class ModelRequest:
     conversation: str = ""
     whole: bool = False
     watched: bool = True
+    answer_schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,36 +1,34 @@
 """`LlamaCppBackend`: a GGUF model in this process, on one GPU or the CPU.
 
 Data flow: messages -> `hermes.render` (text) -> engine thread (tokens, generation) -> pieces of
-text -> the caller's event loop. The engine runs in one dedicated thread and serves requests in
-order; backends with equal settings share it, so that a model is loaded once per process.
+text -> the caller's event loop. The engine runs in one dedicated thread and computes concurrent
+requests together; backends with equal settings share it, so that a model is loaded once per
+process. How it works is told in `ling_agent.backends.embedded`.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import math
-import queue
+import dataclasses
+import os
 import threading
-import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import anyio
-import anyio.from_thread
-import anyio.lowlevel
 import anyio.to_thread
 
-from ..errors import BackendError, BackendUnavailable
 from ..hermes import render
 from ..messages import to_openai
 from ..profiles import Profile, get_profile, profile_for_gguf
-from .base import Backend, Chunk, Finished, ModelInfo, ModelRequest, TextChunk
-from .llama_engine import EngineSettings, Generation, LlamaEngine
+from .base import Backend, Chunk, ModelInfo, ModelRequest, TextChunk
+from .embedded.delivery import Delivery
+from .embedded.engine import Engine
+from .embedded.generation import GenerationRequest
+from .embedded.settings import EngineSettings
+from .embedded.thread import EngineThread, Question
 
 T = TypeVar("T")
 
@@ -40,13 +38,25 @@ class LlamaCppBackend(Backend):
 
     Args:
         model: An alias of the catalogue (downloaded when it is missing) or a path to a ``.gguf``.
-        n_ctx: Context window in tokens; the default is the model's own limit, bounded by memory.
+        n_ctx: Context window of each conversation in tokens; the default is the model's own limit,
+            bounded by memory.
+        n_parallel: Conversations that are kept in the context and generate at the same time; the
+            default is 4, or fewer where memory is short.
         n_gpu_layers: Layers on the GPU; the default is all of them when llama.cpp was built for
             one, else none.
+        n_cpu_moe: Of that many layers, counted from the first, the expert tensors stay in system
+            memory; for mixture-of-experts models that do not fit the GPU.
         n_threads: CPU threads; the default is the number of cores that the process may use.
+        n_batch: Prompt tokens that are evaluated in one go; a cancel is noticed between two.
+        kv_type: Type of the KV cache: ``f16``, ``q8_0``, ``q4_0`` and others of llama.cpp.
+        flash_attention: The default lets llama.cpp choose.
+        constrained: Hold calls to their tool's schema while they are generated.
         profile: Name of a profile, or a `Profile`; the default is read from the file.
 
     Nothing is loaded before the first request.
+
+    Raises:
+        ConfigurationError: A setting that cannot be.
     """
 
     renders_prompts = True
@@ -56,16 +66,29 @@ class LlamaCppBackend(Backend):
         model: str,
         *,
         n_ctx: int | None = None,
+        n_parallel: int | None = None,
         n_gpu_layers: int | None = None,
+        n_cpu_moe: int = 0,
         n_threads: int | None = None,
+        n_batch: int = 512,
+        kv_type: str = "f16",
+        flash_attention: bool | None = None,
+        constrained: bool = True,
         profile: str | Profile | None = None,
     ) -> None:
         self._model = model
-        self._options: dict[str, int | None] = {
-            "n_ctx": n_ctx,
-            "n_gpu_layers": n_gpu_layers,
-            "n_threads": n_threads,
-        }
+        self._settings = EngineSettings(
+            Path(model),
+            n_ctx=n_ctx,
+            n_parallel=n_parallel,
+            n_gpu_layers=n_gpu_layers,
+            n_cpu_moe=n_cpu_moe,
+            n_threads=n_threads,
+            n_batch=n_batch,
+            kv_type=kv_type,
+            flash_attention=flash_attention,
+        )
+        self._constrained = constrained
         self._profile = get_profile(profile) if isinstance(profile, str) else profile
         self._thread: EngineThread | None = None
         self._lock = threading.Lock()
@@ -75,10 +98,9 @@ class LlamaCppBackend(Backend):
         return f"llamacpp:{self._model}"
 
     async def describe(self) -> ModelInfo:
-        engine = await self._engine()
-        header, n_ctx, parameters = await self._submit(
-            engine, lambda e: (e.header, e.n_ctx, e.parameters)
-        )
+        thread = await self._engine()
+        model = await self._ask(thread, lambda engine: engine.model)
+        header, n_ctx = model.header, model.n_ctx
         profile = self._profile
         if profile is None:
             text = {k: v for k, v in header.metadata.items() if isinstance(v, str)}
@@ -86,35 +108,71 @@ class LlamaCppBackend(Backend):
         notes: tuple[str, ...] = ()
         if 0 < n_ctx < header.context_length:
             notes = (f"context window {n_ctx:,} of the model's {header.context_length:,} tokens",)
-        return ModelInfo(Path(header.path).stem, n_ctx, profile, notes, parameters)
+        return ModelInfo(
+            Path(header.path).stem,
+            n_ctx,
+            profile,
+            notes,
+            model.parameters,
+            forces_calls=self._constrained,
+        )
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Chunk], None]:
         info = await self.describe()
-        engine = await self._engine()
-        prompt = render(
-            [to_openai(message) for message in request.messages],
-            request.tools or None,
-            template=info.profile.template,
+        thread = await self._engine()
+        with Delivery() as delivery:
+            thread.put(self._request(request, info.profile, delivery))
+            yield _prefilled(delivery, request.prefill) if request.prefill else delivery
+
+    def _request(
+        self, request: ModelRequest, profile: Profile, delivery: Delivery
+    ) -> GenerationRequest:
+        messages = [to_openai(message) for message in request.messages]
+        prompt = render(messages, request.tools or None, template=profile.template)
+        return GenerationRequest(
+            prompt=prompt + request.prefill,
+            put=delivery.put,
+            cancelled=delivery.cancelled,
+            sampling=request.sampling,
+            stop=profile.stop,
+            prefix=_shared_beginning(messages, request.tools, profile.template),
+            prefill=request.prefill,
+            conversation=request.conversation,
+            stop_when=request.stop_when,
+            choice=request.tool_choice,
+            tools=request.tools,
+            bare_json=profile.bare_json,
+            constrained=self._constrained,
+            answer_schema=request.answer_schema,
         )
-        loop = anyio.lowlevel.current_token()
-        send, receive = anyio.create_memory_object_stream[Chunk | BaseException](math.inf)
-
-        def deliver(item: Chunk | BaseException) -> None:
-            anyio.from_thread.run_sync(send.send_nowait, item, token=loop)
-
-        job = _Job(request, prompt + request.prefill, info.profile, deliver)
-        engine.put(job)
-        try:
-            with send, receive:
-                async with aclosing(_chunks(receive, request.prefill)) as chunks:
-                    yield chunks
-        finally:
-            job.cancelled.set()
 
     async def count_tokens(self, text: str) -> int | None:
-        engine = await self._engine()
-        return await self._submit(engine, lambda e: len(e.tokenize(text)))
+        thread = await self._engine()
+        return await self._ask(thread, lambda engine: engine.count_tokens(text))
+
+    async def save_state(self, run_id: str, path: str | os.PathLike[str]) -> None:
+        """Save what was computed of a run, so that another process need not compute it again.
+
+        Args:
+            run_id: `RunResult.run_id`.
+            path: The file; only its user may read it.
+
+        Raises:
+            StoreError: Nothing is known of the run, or the file cannot be written.
+        """
+        thread = await self._engine()
+        await self._ask(thread, lambda engine: engine.save_state(run_id, Path(path)))
+
+    async def load_state(self, run_id: str, path: str | os.PathLike[str]) -> str:
+        """Take up what `save_state` has saved; the run's next prompt is evaluated from there.
+
+        Returns:
+            Empty, or why the file is of no use (another model, other settings, another build of
+            llama.cpp, damage), as one line: the prompt is then evaluated as ever.
+        """
+        thread = await self._engine()
+        return await self._ask(thread, lambda engine: engine.load_state(run_id, Path(path)))
 
     async def aclose(self) -> None:
         """Let go of the model; it is freed when no other backend uses it."""
@@ -129,169 +187,29 @@ class LlamaCppBackend(Backend):
     def _open(self) -> EngineThread:
         from ..catalog import resolve
 
-        settings = EngineSettings(resolve(self._model), **self._options)  # pyright: ignore[reportArgumentType]
+        settings = dataclasses.replace(self._settings, path=resolve(self._model))
         return EngineThread.shared(settings)
 
-    async def _submit(self, engine: EngineThread, work: Callable[[LlamaEngine], T]) -> T:
+    async def _ask(self, thread: EngineThread, work: Callable[[Engine], T]) -> T:
         future: Future[T] = Future()
-        engine.put(_Work(work, future))
+        thread.put(Question(work, future))
         return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
 
 
-async def _chunks(
-    receive: anyio.abc.ObjectReceiveStream[Chunk | BaseException], prefill: str
-) -> AsyncGenerator[Chunk, None]:
-    if prefill:
-        yield TextChunk(prefill)
-    async for item in receive:
-        if isinstance(item, BaseException):
-            raise item
-        yield item
-        if isinstance(item, Finished):
-            return
+async def _prefilled(delivery: Delivery, prefill: str) -> AsyncGenerator[Chunk, None]:
+    yield TextChunk(prefill)
+    async for chunk in delivery:
+        yield chunk
 
 
-@dataclass(slots=True)
-class _Job:
-    """One generation for the engine thread; ``deliver`` is called for each piece."""
-
-    request: ModelRequest
-    prompt: str
-    profile: Profile
-    deliver: Callable[[Chunk | BaseException], None]
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def run(self, engine: LlamaEngine) -> None:
-        if self.cancelled.is_set():
-            return
-        try:
-            self._generate(engine)
-        except BackendError as error:
-            self._deliver(error)
-        except Exception as error:  # a defect here must reach the caller, not kill the thread
-            self._deliver(BackendUnavailable(f"the embedded engine failed: {error!r}"))
-
-    def _generate(self, engine: LlamaEngine) -> None:
-        stop = engine.stop_tokens(self.profile.stop)
-        for item in engine.generate(
-            self.prompt,
-            self.request.sampling,
-            stop=stop,
-            cancelled=self.cancelled,
-            stop_when=self.request.stop_when,
-            in_words=self.request.tool_choice == "none",
-            conversation=self.request.conversation,
-        ):
-            if isinstance(item, Generation):
-                self._deliver(Finished(item.finish_reason, item.usage))
-            else:
-                self._deliver(TextChunk(item))
-
-    def _deliver(self, item: Chunk | BaseException) -> None:
-        try:
-            self.deliver(item)
-        except Exception:  # the reader is gone: its loop has ended or its stream is closed
-            self.cancelled.set()
-
-    def fail(self, error: BaseException) -> None:
-        self._deliver(error)
-
-
-@dataclass(slots=True)
-class _Work:
-    """A short question to the engine, answered through a future."""
-
-    work: Callable[[LlamaEngine], Any]
-    future: Future[Any]
-
-    def run(self, engine: LlamaEngine) -> None:
-        try:
-            self.future.set_result(self.work(engine))
-        except BaseException as error:
-            self.future.set_exception(error)
-
-    def fail(self, error: BaseException) -> None:
-        self.future.set_exception(error)
-
-
-_Queue = queue.SimpleQueue[_Job | _Work | None]
-
-
-class EngineThread:
-    """The thread that owns one engine; it ends when nobody refers to this object any more."""
-
-    _shared: ClassVar[weakref.WeakValueDictionary[EngineSettings, EngineThread]] = (
-        weakref.WeakValueDictionary()
+def _shared_beginning(
+    messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]], template: str
+) -> str:
+    """What prompts with these instructions and tools have in common, whatever the task is."""
+    head = [message for message in messages[:1] if message["role"] == "system"]
+    one, other = (
+        render([*head, {"role": "user", "content": text}], tools or None, template=template)
+        for text in ("a", "b")
     )
-    _shared_lock = threading.Lock()
-
-    def __init__(self, settings: EngineSettings) -> None:
-        # The thread must not refer to this object: it lives as long as somebody else does.
-        self._worker = _Worker(settings)
-        finalizer = weakref.finalize(self, self._worker.queue.put, None)
-        finalizer.atexit = False  # _end_all does more
-
-    @classmethod
-    def shared(cls, settings: EngineSettings) -> EngineThread:
-        """The engine of these settings: loaded once per process."""
-        with cls._shared_lock:
-            engine = cls._shared.get(settings)
-            if engine is None:
-                engine = cls._shared[settings] = cls(settings)
-            return engine
-
-    def put(self, item: _Job | _Work) -> None:
-        """Queue something; items are served in order."""
-        self._worker.queue.put(item)
-
-
-class _Worker:
-    """What the engine's thread works with."""
-
-    running: ClassVar[set[_Worker]] = set()
-
-    def __init__(self, settings: EngineSettings) -> None:
-        self.queue: _Queue = queue.SimpleQueue()
-        self._settings = settings
-        self._current: _Job | _Work | None = None
-        self._ending = False
-        self._thread = threading.Thread(target=self._serve, name="ling-agent-engine", daemon=True)
-        self.running.add(self)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        """Load on the first item, then serve until None comes."""
-        engine: LlamaEngine | None = None
-        while (item := self.queue.get()) is not None:
-            self._current = item
-            if self._ending:  # read behind the assignment: `end` does the reverse
-                break
-            try:
-                if engine is None:
-                    engine = LlamaEngine(self._settings)
-            except BaseException as error:
-                item.fail(error)
-            else:
-                item.run(engine)
-            self._current = None
-            del item
-        if engine is not None:
-            engine.close()
-        self.running.discard(self)
-
-    def end(self) -> None:
-        """End between two tokens or two batches of a prompt, and wait for it."""
-        self._ending = True
-        self.queue.put(None)
-        current = self._current
-        if isinstance(current, _Job):
-            current.cancelled.set()
-        self._thread.join()
-
-
-@atexit.register
-def _end_all() -> None:
-    """Python must not be taken down under llama.cpp's feet: the process would crash."""
-    with contextlib.suppress(KeyboardInterrupt):  # whoever insists gets what they want
-        for worker in tuple(_Worker.running):
-            worker.end()
+    pairs = enumerate(zip(one, other, strict=True))
+    return one[: next(at for at, (left, right) in pairs if left != right)]

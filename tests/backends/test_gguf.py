@@ -116,3 +116,179 @@ def test_a_file_cut_anywhere_is_an_error_of_ours(tmp_path: Path) -> None:
 def test_nonsense_is_an_error_of_ours(tmp_path: Path, value: bytes) -> None:
     with pytest.raises(BackendUnavailable, match="cut off or damaged"):
         read_gguf_header(write(tmp_path, header({"key": value})))
+
+
+# -- tensors and what follows from them -------------------------------------------------------
+
+
+def tensor(name: str, shape: tuple[int, ...], kind: int, offset: int) -> bytes:
+    sizes = struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+    return text(name) + sizes + struct.pack("<IQ", kind, offset)
+
+
+def file_of(
+    pairs: dict[str, bytes], sizes: dict[str, int], alignment: int = 32, *, cut: int = 0
+) -> bytes:
+    """A whole file: tensors of those sizes in that order, each padded to the alignment."""
+    infos, at = b"", 0
+    for name, size in sizes.items():
+        infos += tensor(name, (size // 2, 2), 24, at)
+        at += -(-size // alignment) * alignment
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(sizes), len(pairs))
+    data = head + b"".join(text(key) + value for key, value in pairs.items()) + infos
+    data += bytes(-len(data) % alignment + at)
+    return data[: len(data) - cut]
+
+
+def numbers(values: list[int]) -> bytes:
+    return struct.pack(f"<IIQ{len(values)}i", 9, 5, len(values), *values)
+
+
+MIXTURE = {
+    "token_embd.weight": 640,
+    "output_norm.weight": 32,
+    "output.weight": 320,
+    "blk.0.ffn_up.weight": 96,
+    "blk.1.ffn_up_exps.weight": 1024,
+    "blk.1.ffn_down_exps.weight": 1024,
+    "blk.1.ffn_gate_inp.weight": 64,
+    "blk.2.ffn_gate_up_exps.weight": 2048,
+    "blk.2.ffn_up_chexps.weight": 128,
+    "blk.2.ffn_up_shexp.weight": 32,
+}
+
+
+def test_sizes_of_tensors_come_from_their_offsets(tmp_path: Path) -> None:
+    sizes = {"a": 100, "b": 64, "c": 10}
+    for alignment in (32, 256):
+        pairs = {"general.alignment": u32(alignment)}
+        found = read_gguf_header(write(tmp_path, file_of(pairs, sizes, alignment)))
+        padded = [-(-size // alignment) * alignment for size in sizes.values()]
+        assert [each.size for each in found.tensors] == padded
+        assert [each.name for each in found.tensors] == list(sizes)
+        assert (found.tensors[0].shape, found.tensors[0].type) == ((50, 2), 24)
+
+
+def test_bytes_are_added_up_by_layer_and_by_experts(tmp_path: Path) -> None:
+    pairs = {"general.architecture": string("x"), "x.block_count": u32(3)}
+    found = read_gguf_header(write(tmp_path, file_of(pairs, MIXTURE)))
+    assert found.layers == 3
+    assert found.layer_bytes == (96, 2112, 2208)
+    assert found.expert_bytes == (0, 2048, 2176)
+    assert (found.input_bytes, found.output_bytes) == (640, 352)
+
+
+def test_embeddings_are_the_output_of_a_model_that_has_no_other(tmp_path: Path) -> None:
+    tied = {name: size for name, size in MIXTURE.items() if name != "output.weight"}
+    found = read_gguf_header(write(tmp_path, file_of({}, tied)))
+    assert (found.input_bytes, found.output_bytes) == (640, 672)
+
+
+def test_a_file_that_ends_among_the_weights_can_still_be_read(tmp_path: Path) -> None:
+    found = read_gguf_header(write(tmp_path, file_of({}, {"a": 64, "b": 64, "c": 64}, cut=100)))
+    assert [each.size for each in found.tensors] == [64, 28, 0]
+
+
+def test_a_part_of_a_split_model_and_a_vocabulary_alone_can_be_read(tmp_path: Path) -> None:
+    pairs = {
+        "general.architecture": string("x"),
+        "x.block_count": u32(4),
+        "split.count": struct.pack("<IH", 2, 2),
+    }
+    part = read_gguf_header(write(tmp_path, file_of(pairs, {"blk.3.attn_q.weight": 64})))
+    assert part.layer_bytes == (0, 0, 0, 64)
+    bare = read_gguf_header(write(tmp_path, file_of(pairs, {})))
+    assert bare.layer_bytes == (bare.size // 4,) * 4
+    beyond = read_gguf_header(write(tmp_path, file_of(pairs, {"blk.9.attn_q.weight": 64})))
+    assert beyond.layer_bytes == (0, 0, 0, 0)
+
+
+def test_tensors_cut_anywhere_are_an_error_of_ours(tmp_path: Path) -> None:
+    data = file_of({}, {"a": 32, "b": 32})
+    for end in range(24, len(data) - 64 - 31):
+        with pytest.raises(BackendUnavailable, match="cut off or damaged"):
+            read_gguf_header(write(tmp_path, data[:end]))
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        struct.pack("<IQQ", 3, 1 << 60, 0),
+        struct.pack("<IQQ", 3, 1, 0) + text("a") + struct.pack("<I", 1 << 31),
+        struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQQ", 9, 8, 1, (1 << 64) - 1),
+    ],
+)
+def test_counts_that_cannot_be_are_an_error_of_ours(tmp_path: Path, nonsense: bytes) -> None:
+    with pytest.raises(BackendUnavailable, match="cut off or damaged"):
+        read_gguf_header(write(tmp_path, b"GGUF" + nonsense))
+
+
+# -- the cache --------------------------------------------------------------------------------
+
+
+def attention(architecture: str, layers: int, **more: bytes) -> dict[str, bytes]:
+    """Two heads of 64 on one, in a model that is 128 wide; ``__`` stands for a dot."""
+    keys = {
+        "block_count": u32(layers),
+        "embedding_length": u32(128),
+        "attention.head_count": u32(2),
+        "attention.head_count_kv": u32(1),
+        **{key.replace("__", "."): value for key, value in more.items()},
+    }
+    named = {f"{architecture}.{key}": value for key, value in keys.items()}
+    return {"general.architecture": string(architecture), **named}
+
+
+def cache(folder: Path, pairs: dict[str, bytes], kv_type: str = "f16") -> tuple[int, ...]:
+    return read_gguf_header(write(folder, header(pairs))).kv_bytes_by_layer(kv_type)
+
+
+def test_short_arrays_of_numbers_are_read_and_long_ones_skipped(tmp_path: Path) -> None:
+    pairs = {"short": numbers([1] * 1024), "long": numbers([1] * 1025), "last": u32(7)}
+    found = read_gguf_header(write(tmp_path, header(pairs)))
+    assert found.arrays == {"short": (1,) * 1024}
+    assert found.metadata == {"last": 7}
+
+
+def test_layers_without_key_value_heads_are_recurrent(tmp_path: Path) -> None:
+    pairs = attention("lfm2", 4, attention__head_count_kv=numbers([0, 2, 0, 1]))
+    assert cache(tmp_path, pairs) == (0, 512, 0, 256)
+    found = read_gguf_header(write(tmp_path, header(pairs)))
+    assert found.kv_bytes_per_token == 768
+
+
+def test_recurrent_layers_are_those_that_the_file_or_the_interval_names(tmp_path: Path) -> None:
+    assert cache(tmp_path, attention("qwen3next", 8)) == (0, 0, 0, 256, 0, 0, 0, 256)
+    every = attention("qwen3next", 4, full_attention_interval=u32(2))
+    assert cache(tmp_path, every) == (0, 256, 0, 256)
+    flags = struct.pack("<IIQ3?", 9, 7, 3, True, False, True)
+    named = attention("qwen3next", 3, attention__recurrent_layers=flags)
+    assert cache(tmp_path, named) == (0, 256, 0)
+    assert cache(tmp_path, attention("rwkv7", 2)) == (0, 0)
+
+
+def test_latent_attention_keeps_keys_only(tmp_path: Path) -> None:
+    lengths = {"key_length": u32(576), "value_length": u32(512), "key_length_mla": u32(192)}
+    pairs = attention("deepseek2", 1, **{f"attention__{k}": v for k, v in lengths.items()})
+    assert cache(tmp_path, pairs) == (576 * 2,)
+
+
+@pytest.mark.parametrize(
+    ("kv_type", "size"),
+    [
+        ("f32", 512),
+        ("f16", 256),
+        ("q8_0", 136),
+        ("q5_1", 96),
+        ("q5_0", 88),
+        ("q4_1", 80),
+        ("q4_0", 72),
+    ],
+)
+def test_quantised_caches_take_less(tmp_path: Path, kv_type: str, size: int) -> None:
+    assert cache(tmp_path, attention("qwen2", 1), kv_type) == (size,)
+
+
+def test_an_unknown_type_of_cache_is_the_callers_to_fix(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="unknown kv_type 'q2_k'; known: f32, f16, q8_0"):
+        cache(tmp_path, attention("qwen2", 1), "q2_k")
