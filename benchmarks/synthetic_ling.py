@@ -5,8 +5,9 @@ Run with `python -m benchmarks.synthetic_ling PATH [--layers N] [--experts N] [-
 The weights are random and the vocabulary is made up: what such a model writes is noise. It measures
 speed and memory only. The numbers are those of inclusionAI/Ling-mini-2.0's config.json; keys and
 tensors are those that llama.cpp loads for the architecture `bailingmoe2`. All matrices are of one
-type: the file has about 9 GB in q4_0 (the published Q4_K_M has 9.9 GB). Greedy answers never end:
-the output rows of special tokens and of bytes that are not printable are zero.
+type: the file has 9.2 GB in q4_0 (the published Q4_K_M has 9.9 GB). Greedy answers do not end: the
+output rows of special tokens and of bytes that do not print are zero. They may repeat a token, and
+with it its experts, which then are in the processor's caches: measure with a temperature.
 
 Needs numpy and gguf, nothing else of this project.
 """
@@ -17,7 +18,8 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice, product
 from math import prod
@@ -306,7 +308,7 @@ def write_model(
     """Write a `bailingmoe2` model with random weights; return the bytes of its tensors.
 
     The file appears under its name when it is whole; what was written is removed on any failure.
-    Memory: one tensor and a few pools of blocks, under 1 GB at Ling-mini-2.0's shape.
+    Memory: one tensor and a few pools of blocks; 0.8 GB at Ling-mini-2.0's shape, 1.5 in q8_0.
 
     Args:
         path: The file; an existing one is replaced.
@@ -324,9 +326,7 @@ def write_model(
     free = shutil.disk_usage(path.parent).free
     if free < total + _SPARE_DISK:
         raise OSError(f"{path.parent} has {free / 1e9:.1f} GB free, {total / 1e9:.1f} are needed")
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    writer = GGUFWriter(partial, "bailingmoe2")
-    try:
+    with _whole_file(path) as writer:
         _add_keys(writer, shape)
         add_vocabulary(writer, vocabulary, pre="bailingmoe2")
         _write_header(writer, tensors, TYPES[kind])
@@ -340,13 +340,26 @@ def write_model(
             done += data.nbytes
             if progress is not None:
                 progress(done, total)
+    return total
+
+
+@contextmanager
+def _whole_file(path: Path) -> Generator[GGUFWriter]:
+    """A writer of a file that gets its name at the end, and is removed on any failure."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    writer = GGUFWriter(partial, "bailingmoe2")
+    try:
+        yield writer
         writer.close()
         partial.replace(path)
     except BaseException:
-        writer.close()
+        # On a full disk closing fails as well, for want of room for what is buffered.
+        with suppress(OSError):
+            writer.close()
         partial.unlink(missing_ok=True)
         raise
-    return total
 
 
 def _write_header(

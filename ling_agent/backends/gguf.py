@@ -42,6 +42,7 @@ _SCALARS = {
 }
 _STRING, _ARRAY = 8, 9
 _MAX_STRING = 1 << 24
+_MAX_SKIP = 1 << 40
 _MAX_NUMBERS = 1024
 _MAX_DIMENSIONS = 8
 _ALIGNMENT = 32  # where the file does not name one
@@ -168,6 +169,14 @@ class GGUFHeader:
             return own
         return own + sum(tensor.size for tensor in outside if tensor.name == "token_embd.weight")
 
+    @property
+    def head_lengths(self) -> tuple[int, int]:
+        """Numbers in a key and in a value of one attention head."""
+        heads = self.by_layer("attention.head_count", 1)
+        width = self.number("embedding_length") // max((1, *heads))
+        key = self.number("attention.key_length", width)
+        return key, self.number("attention.value_length", width)
+
     def kv_bytes_by_layer(self, kv_type: str = "f16") -> tuple[int, ...]:
         """Bytes that one token takes in each layer's key-value cache; 0 for recurrent layers.
 
@@ -184,14 +193,11 @@ class GGUFHeader:
         if kv_type not in KV_TYPES:
             raise ConfigurationError(f"unknown kv_type {kv_type!r}; known: {', '.join(KV_TYPES)}")
         size, numbers = KV_TYPES[kv_type]
-        heads = self.by_layer("attention.head_count", 1)
-        kv_heads = heads
+        kv_heads = self.by_layer("attention.head_count", 1)
         if self._says("attention.head_count_kv"):
             kv_heads = self.by_layer("attention.head_count_kv")
-        width = self.number("embedding_length") // max((1, *heads))
-        row = self.number("attention.key_length", width)
-        if not self.number("attention.key_length_mla"):
-            row += self.number("attention.value_length", width)
+        key, value = self.head_lengths
+        row = key if self.number("attention.key_length_mla") else key + value
         return tuple(
             0 if recurrent else -(-count * row * size // numbers)
             for count, recurrent in zip(kv_heads, self._recurrent_layers(), strict=True)
@@ -283,6 +289,8 @@ def _read_tensors(file: BinaryIO, header: GGUFHeader, count: int) -> tuple[Tenso
             raise ValueError("too many dimensions")
         numbers = struct.unpack(f"<{dimensions}QIQ", file.read(8 * dimensions + 12))
         found.append((name, numbers[:dimensions], numbers[-2], numbers[-1]))
+    if file.tell() > header.size:
+        raise ValueError("cut off in an array that was skipped")
     alignment = header.metadata.get("general.alignment", _ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1:
         alignment = _ALIGNMENT
@@ -306,6 +314,13 @@ def _read_string(file: BinaryIO) -> str:
     return data.decode("utf-8")
 
 
+def _skip(file: BinaryIO, length: int) -> None:
+    # A position beyond what the system can count would be an error of its own.
+    if length > _MAX_SKIP:
+        raise ValueError("array too long")
+    file.seek(length, 1)
+
+
 def _read_value(
     file: BinaryIO, kind: int
 ) -> str | int | float | bool | tuple[int | float | bool, ...] | None:
@@ -316,12 +331,12 @@ def _read_value(
         if item == _STRING:
             for _ in range(count):
                 (length,) = struct.unpack("<Q", file.read(8))
-                file.seek(length, 1)
+                _skip(file, length)
         elif item in _SCALARS:
             size = struct.calcsize("<" + _SCALARS[item])
             if count <= _MAX_NUMBERS:
                 return struct.unpack(f"<{count}{_SCALARS[item]}", file.read(size * count))
-            file.seek(size * count, 1)
+            _skip(file, size * count)
         else:
             raise ValueError("unknown array type")
         return None

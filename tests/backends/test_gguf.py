@@ -216,6 +216,10 @@ def test_tensors_cut_anywhere_are_an_error_of_ours(tmp_path: Path) -> None:
         struct.pack("<IQQ", 3, 1 << 60, 0),
         struct.pack("<IQQ", 3, 1, 0) + text("a") + struct.pack("<I", 1 << 31),
         struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQQ", 9, 8, 1, (1 << 64) - 1),
+        struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQQ", 9, 8, 1, (1 << 63) - 1),
+        struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQ", 9, 10, 1 << 59),
+        # The last value is an array that is skipped and not there.
+        struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQ", 9, 4, 2000),
     ],
 )
 def test_counts_that_cannot_be_are_an_error_of_ours(tmp_path: Path, nonsense: bytes) -> None:
@@ -265,6 +269,40 @@ def test_recurrent_layers_are_those_that_the_file_or_the_interval_names(tmp_path
     named = attention("qwen3next", 3, attention__recurrent_layers=flags)
     assert cache(tmp_path, named) == (0, 256, 0)
     assert cache(tmp_path, attention("rwkv7", 2)) == (0, 0)
+
+
+def test_lengths_of_heads_follow_from_the_width_where_the_file_does_not_say(tmp_path: Path) -> None:
+    varied = attention("x", 3, attention__head_count=numbers([2, 4, 1]))
+    assert read_gguf_header(write(tmp_path, header(varied))).head_lengths == (32, 32)
+    named = attention("x", 1, attention__key_length=u32(192))
+    assert read_gguf_header(write(tmp_path, header(named))).head_lengths == (192, 64)
+
+
+@pytest.mark.parametrize("values", [[1, 2], [1, 2, 3, 4, 5]])
+def test_an_array_for_fewer_layers_is_not_heeded_and_one_for_more_cut(
+    tmp_path: Path, values: list[int]
+) -> None:
+    pairs = attention("x", 3, attention__head_count_kv=numbers(values))
+    found = read_gguf_header(write(tmp_path, header(pairs)))
+    expected = (9, 9, 9) if len(values) < 3 else (1, 2, 3)
+    assert found.by_layer("attention.head_count_kv", 9) == expected
+
+
+def test_real_files_add_up(tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    from .embedded import synthetic
+
+    path = synthetic.write_moe(tmp_path / "moe.gguf")
+    found = read_gguf_header(path)
+    data = sum(each.size for each in found.tensors)
+    assert 0 < found.size - data < 32_000, "keys and names come before the data"
+    assert sum(found.layer_bytes) + found.input_bytes + found.output_bytes == data
+    # Eight experts of three matrices, 64 by 32, in q8_0.
+    experts = 8 * 3 * 64 * 32 // 32 * 34
+    assert found.expert_bytes == (0, experts, experts)
+    assert len(found.tensors) == 3 + 9 + 2 * 14
+    shapes = {each.name: each.shape for each in found.tensors}
+    assert shapes["blk.1.ffn_up_exps.weight"] == (64, 32, 8)
 
 
 def test_latent_attention_keeps_keys_only(tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
-"""The embedded backend on the real model: tokens, cache, stops, cancel, errors."""
+"""The embedded backend on the real model: requests, sharing, calls, states, errors."""
 
 from __future__ import annotations
 
 import gc
+import json
 import subprocess
 import sys
-import threading
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -20,18 +19,18 @@ from ling_agent.backends import (
     Finished,
     LlamaCppBackend,
     ModelRequest,
+    NamedTool,
     TextChunk,
 )
-from ling_agent.backends.llama_cpp import EngineThread
-from ling_agent.backends.llama_engine import EngineSettings, Generation, LlamaEngine
-from ling_agent.errors import BackendUnavailable, ConfigurationError, ContextOverflow
+from ling_agent.backends.embedded.settings import EngineSettings
+from ling_agent.backends.embedded.thread import EngineThread
+from ling_agent.errors import BackendUnavailable, ConfigurationError
+from ling_agent.hermes import parse
 from ling_agent.messages import UserMessage
 from ling_agent.profiles import CHATML
 from ling_agent.testing.conformance import BackendConformance
 
 pytestmark = pytest.mark.model
-
-PROMPT = "<|im_start|>user\nName three colours.<|im_end|>\n<|im_start|>assistant\n"
 
 
 @pytest.fixture(scope="module")
@@ -39,126 +38,6 @@ def model() -> Path:
     path = catalog.cached_path("qwen2.5-coder-0.5b")
     assert path is not None, "run `ling-agent models pull qwen2.5-coder-0.5b` (`make test` does)"
     return path
-
-
-@pytest.fixture(scope="module")
-def engine(model: Path) -> Iterator[LlamaEngine]:
-    engine = LlamaEngine(EngineSettings(model, n_ctx=2048))
-    yield engine
-    engine.close()
-
-
-def generate(
-    engine: LlamaEngine, prompt: str, *, cancel_after: int | None = None, **options: object
-) -> tuple[str, Generation | None]:
-    """Text and end of a generation; greedy, 32 tokens unless the options say otherwise."""
-    sampling = options.pop("sampling", Sampling(max_tokens=32))
-    assert isinstance(sampling, Sampling)
-    cancelled = threading.Event()
-    text: list[str] = []
-    end: Generation | None = None
-    stop = engine.stop_tokens(CHATML.stop)
-    for item in engine.generate(
-        prompt,
-        sampling,
-        stop=stop,
-        cancelled=cancelled,
-        **options,  # pyright: ignore[reportArgumentType]
-    ):
-        if isinstance(item, Generation):
-            end = item
-        else:
-            text.append(item)
-        if cancel_after is not None and len(text) >= cancel_after:
-            cancelled.set()
-    return "".join(text), end
-
-
-def test_a_second_prompt_evaluates_only_what_is_new(engine: LlamaEngine) -> None:
-    text, end = generate(engine, PROMPT, conversation="a")
-    assert end is not None
-    assert end.finish_reason == "stop"
-    suffix = "<|im_end|>\n<|im_start|>user\nAnd one more?<|im_end|>\n<|im_start|>assistant\n"
-    _, second = generate(engine, PROMPT + text + suffix, conversation="a")
-    assert second is not None
-    kept = end.usage.prompt_tokens + end.usage.completion_tokens
-    assert second.usage.cached_tokens == kept
-    assert second.usage.prompt_tokens == kept + len(engine.tokenize(suffix))
-
-
-def test_the_cache_never_changes_an_answer(engine: LlamaEngine) -> None:
-    first, _ = generate(engine, PROMPT)
-    generate(engine, "<|im_start|>user\nSomething else entirely.<|im_end|>\n")
-    again, _ = generate(engine, PROMPT)
-    assert again == first
-
-
-def test_text_with_every_kind_of_character_survives(engine: LlamaEngine) -> None:
-    text = "Grüße 🎉 日本語 \u2028 <tool_call> \t\r\n " + "".join(map(chr, range(1, 256)))
-    tokens = engine.tokenize(text)
-    pieces = b"".join(engine.piece(token) for token in tokens)
-    assert pieces.decode("utf-8") == text
-
-
-def test_stop_when_ends_an_answer_with_that_piece(engine: LlamaEngine) -> None:
-    prompt = "<|im_start|>user\nWrite a list of ten colours.<|im_end|>\n<|im_start|>assistant\n"
-    long, _ = generate(engine, prompt)
-    assert "\n" in long
-
-    def line_ends(piece: str) -> bool:
-        return "\n" in piece
-
-    line, end = generate(engine, prompt, stop_when=line_ends)
-    assert long.startswith(line)
-    assert line.count("\n") >= 1
-    assert "\n" not in line.rstrip("\n")
-    assert end is not None
-    assert end.finish_reason == "stop"
-
-
-def test_in_words_rules_out_calls_at_the_start(engine: LlamaEngine) -> None:
-    prompt = "<|im_start|>user\nReply with only this: {}<|im_end|>\n<|im_start|>assistant\n"
-    free, _ = generate(engine, prompt)
-    assert free.lstrip()[0] in "{`"
-    words, _ = generate(engine, prompt, in_words=True)
-    assert words.strip()
-    assert words.lstrip()[0] not in "{[`<"
-
-
-def test_max_tokens_ends_an_answer_as_length(engine: LlamaEngine) -> None:
-    _, end = generate(engine, PROMPT, sampling=Sampling(max_tokens=3))
-    assert end is not None
-    assert end.finish_reason == "length"
-    assert end.usage.completion_tokens == 3
-
-
-def test_sampling_is_reproducible_by_its_seed(engine: LlamaEngine) -> None:
-    warm = Sampling(temperature=1.5, top_p=0.95, top_k=50, min_p=0.01, max_tokens=16, seed=7)
-    first, _ = generate(engine, PROMPT, sampling=warm)
-    again, _ = generate(engine, PROMPT, sampling=warm)
-    others = {
-        generate(engine, PROMPT, sampling=Sampling(temperature=1.5, max_tokens=16, seed=seed))[0]
-        for seed in range(4)
-    }
-    assert first == again
-    assert len(others) > 1
-
-
-def test_a_cancel_is_noticed_between_two_tokens_and_leaves_the_engine_usable(
-    engine: LlamaEngine,
-) -> None:
-    before, _ = generate(engine, PROMPT)
-    text, _ = generate(engine, PROMPT, cancel_after=2)
-    assert before.startswith(text)
-    assert len(text) < len(before)
-    assert generate(engine, PROMPT)[0] == before
-
-
-def test_a_prompt_that_does_not_fit_is_refused(engine: LlamaEngine) -> None:
-    with pytest.raises(ContextOverflow) as caught:
-        generate(engine, "word " * 3000)
-    assert caught.value.context_window == 2048
-    assert caught.value.prompt_tokens > 2048
 
 
 async def collect(backend: LlamaCppBackend, text: str) -> list[Chunk]:
@@ -267,7 +146,7 @@ async def test_a_file_that_is_cut_off_is_refused_with_llama_cpps_reason(
 async def test_too_little_memory_is_answered_with_what_would_be_needed(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ling_agent.backends.llama_engine.available_memory", lambda: 100 << 20)
+    monkeypatch.setattr("ling_agent.backends.embedded.model.available_memory", lambda: 100 << 20)
     with pytest.raises(BackendUnavailable, match=r"needs about \d\.\d GiB .* 0\.1 GiB"):
         await LlamaCppBackend(str(model)).describe()
 
@@ -300,3 +179,118 @@ def test_a_process_may_end_while_the_engine_works(model: Path) -> None:
         timeout=300,
     )
     assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (0, "timeout", "")
+
+
+SEARCH: dict[str, object] = {
+    "type": "function",
+    "function": {
+        "name": "search_marketplace",
+        "description": "Search GPU offers.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "gpu": {"type": "string"},
+                "max_price": {"type": "number"},
+                "sort": {"enum": ["price", "score"]},
+            },
+            "required": ["gpu", "max_price", "sort"],
+        },
+    },
+}
+OTHER: dict[str, object] = {"type": "function", "function": {"name": "now", "description": "Time."}}
+
+
+async def ask(backend: LlamaCppBackend, text: str, **options: object) -> tuple[str, Finished]:
+    """Text and end of an answer to a question with both tools at hand."""
+    request = ModelRequest(
+        (UserMessage(text),),
+        tools=(OTHER, SEARCH),
+        **options,  # pyright: ignore[reportArgumentType]
+    )
+    async with backend.stream(request) as stream:
+        chunks = [chunk async for chunk in stream]
+    end = chunks[-1]
+    assert isinstance(end, Finished)
+    return "".join(chunk.text for chunk in chunks if isinstance(chunk, TextChunk)), end
+
+
+@pytest.mark.anyio
+async def test_a_call_that_the_model_writes_without_tags_satisfies_its_schema(model: Path) -> None:
+    backend = LlamaCppBackend(str(model), n_ctx=2048)
+    text, end = await ask(backend, "Use the tool: the cheapest RTX 4090 below half a dollar.")
+    (call,) = parse(text, tools=[OTHER, SEARCH], bare_json=True).calls
+    assert call.name == "search_marketplace"
+    assert set(call.arguments) == {"gpu", "max_price", "sort"}
+    assert call.repairs == ()
+    assert end.usage.constrained_tokens > end.usage.forced_tokens > 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+async def test_a_required_call_comes_whatever_was_asked(model: Path, temperature: float) -> None:
+    backend = LlamaCppBackend(str(model), n_ctx=2048)
+    sampling = Sampling(temperature=temperature, seed=3, max_tokens=300)
+    for choice in ("required", NamedTool("search_marketplace")):
+        text, end = await ask(backend, "Say hello.", tool_choice=choice, sampling=sampling)
+        calls = parse(text, tools=[OTHER, SEARCH]).calls
+        assert calls or end.finish_reason == "length"
+        if isinstance(choice, NamedTool):
+            assert {call.name for call in calls} <= {choice.name}
+
+
+@pytest.mark.anyio
+async def test_an_answer_in_words_has_no_call(model: Path) -> None:
+    backend = LlamaCppBackend(str(model), n_ctx=2048)
+    text, _ = await ask(
+        backend, "Use the tool: find an RTX 4090.", tool_choice="none", sampling=Sampling()
+    )
+    assert text.strip()
+    assert text.lstrip()[0] not in "{[`<"
+    assert "<tool_call>" not in text
+
+
+@pytest.mark.anyio
+async def test_an_answer_schema_holds_the_answer_in_words(model: Path) -> None:
+    backend = LlamaCppBackend(str(model), n_ctx=2048)
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "millions": {"type": "number"}},
+        "required": ["city", "millions"],
+    }
+    request = ModelRequest((UserMessage("The largest city of Japan?"),), answer_schema=schema)
+    async with backend.stream(request) as stream:
+        text = "".join([chunk.text async for chunk in stream if isinstance(chunk, TextChunk)])
+    answer = json.loads(text)
+    assert set(answer) == {"city", "millions"}
+
+
+@pytest.mark.anyio
+async def test_free_text_is_the_same_with_and_without_the_constraint(model: Path) -> None:
+    for sampling in (Sampling(max_tokens=48), Sampling(temperature=0.8, top_p=0.9, max_tokens=48)):
+        texts = {
+            (await ask(backend, "Write a poem about rain, no tool.", sampling=sampling))[0]
+            for backend in (
+                LlamaCppBackend(str(model), n_ctx=2048),
+                LlamaCppBackend(str(model), n_ctx=2048, constrained=False),
+            )
+        }
+        assert len(texts) == 1
+
+
+@pytest.mark.anyio
+async def test_a_resumed_run_goes_on_from_its_saved_state(model: Path, tmp_path: Path) -> None:
+    first = LlamaCppBackend(str(model), n_ctx=2048)
+    request = ModelRequest((UserMessage("word " * 300),), conversation="run")
+    async with first.stream(request) as stream:
+        chunks = [chunk async for chunk in stream]
+    await first.save_state("run", tmp_path / "run.state")
+    # Another number of threads makes it another engine.
+    second = LlamaCppBackend(str(model), n_ctx=2048, n_threads=1)
+    assert await second.load_state("run", tmp_path / "run.state") == ""
+    async with second.stream(request) as stream:
+        again = [chunk async for chunk in stream]
+    assert isinstance(chunks[-1], Finished)
+    assert isinstance(again[-1], Finished)
+    assert again[-1].usage.evaluated_tokens == 1
+    other = LlamaCppBackend(str(model), n_ctx=1024)
+    assert "n_ctx=2048" in await other.load_state("run", tmp_path / "run.state")

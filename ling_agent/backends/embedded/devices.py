@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ _GPU_TYPES = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU
 
 @dataclass(frozen=True, slots=True)
 class GPU:
-    """One card: its name, and its memory in bytes at the time of asking."""
+    """A card, or several as one: the name, and the memory in bytes at the time of asking."""
 
     name: str
     free: int
@@ -44,6 +45,14 @@ def gpus(lib: Any) -> list[GPU]:
         memory(device, ctypes.byref(free), ctypes.byref(total))
         found.append(GPU(name(device).decode("utf-8", "replace"), free.value, total.value))
     return found
+
+
+def together(cards: Sequence[GPU]) -> GPU | None:
+    """The cards as one: llama.cpp divides a model among them; None for no card."""
+    if not cards:
+        return None
+    names = " + ".join(card.name for card in cards)
+    return GPU(names, sum(card.free for card in cards), sum(card.total for card in cards))
 
 
 class BufferOverride(ctypes.Structure):

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import ContextOverflow, StoreError
-from ...extras import require
 from .generation import Generation, GenerationRequest
 from .grammar import CallGrammars
 from .guide import Guide
+from .lltokenizer import llguidance_tokenizer
 from .model import LoadedModel
 from .saved_state import (
     SavedState,
@@ -70,15 +70,9 @@ class Engine:
         Raises:
             ContextOverflow: Prompt and the shortest answer do not fit.
         """
-        conversation = self.slots.conversation(request.conversation)
-        text = conversation.text
-        if text and request.prompt.startswith(text):
-            known = conversation.tokens
-            tokens = known + self.model.vocabulary.tokenize(request.prompt[len(text) :])
-        else:
-            tokens = self.model.vocabulary.tokenize(request.prompt)
-        room = self._room(tokens)
         guide, notes = self._guide(request)
+        tokens = self._tokens(request)
+        room = self._room(tokens)
         self.scheduler.add(
             Generation(
                 request,
@@ -86,7 +80,7 @@ class Engine:
                 tokens,
                 prefix=self._prefix(request, tokens),
                 room=room,
-                conversation=conversation,
+                conversation=self.slots.claim(request.conversation),
                 guide=guide,
                 notes=notes,
             )
@@ -104,6 +98,14 @@ class Engine:
     def idle(self) -> bool:
         """Whether there is nothing to do."""
         return self.scheduler.idle
+
+    def _tokens(self, request: GenerationRequest) -> list[int]:
+        """Tokens of the prompt; those of the conversation so far are kept as they were made."""
+        known = self.slots.known(request.conversation)
+        text = known.text if known is not None else ""
+        if known is None or not text or not request.prompt.startswith(text):
+            return self.model.vocabulary.tokenize(request.prompt)
+        return known.tokens + self.model.vocabulary.tokenize(request.prompt[len(text) :])
 
     def _room(self, tokens: Sequence[int]) -> int:
         """Tokens that are left for the answer."""
@@ -210,8 +212,5 @@ class Engine:
 
     def _lltokenizer(self) -> Any:
         if self._tokenizer is None:
-            module: Any = require(
-                "llguidance.llamacpp", extra="llamacpp", why="holding calls to their schema"
-            )
-            self._tokenizer = module.lltokenizer_from_vocab(self.model.vocabulary.pointer)
+            self._tokenizer = llguidance_tokenizer(self.model.lib, self.model.vocabulary)
         return self._tokenizer

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ...errors import BackendUnavailable, ConfigurationError
 from ..gguf import KV_TYPES, GGUFHeader
@@ -26,7 +25,6 @@ _PARALLEL = 4
 _STEP = 256  # llama.cpp pads a window to a multiple of it
 _USEFUL_CONTEXT = 4096  # no shorter window is proposed
 _GIB = 1 << 30
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,66 +57,6 @@ class Load:
     kv_type: str = "f16"
     n_gpu_layers: int | None = None
     n_cpu_moe: int = 0
-
-
-def available_memory(
-    proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")
-) -> int | None:
-    """Bytes that can be taken without swapping; None where the system does not say.
-
-    The smaller of ``MemAvailable`` and of what the control groups (version 2) of this process
-    allow, a container's included: limit less use, less file pages that can be dropped.
-
-    Args:
-        proc: Where procfs is.
-        cgroup: Where the tree of control groups is.
-    """
-    found = [_system_memory(proc), *(_group_memory(path) for path in _groups(proc, cgroup))]
-    known = [size for size in found if size is not None]
-    return max(min(known), 0) if known else None
-
-
-def _system_memory(proc: Path) -> int | None:
-    kibibytes = _field(proc / "meminfo", "MemAvailable:")
-    return None if kibibytes is None else kibibytes * 1024
-
-
-def _groups(proc: Path, cgroup: Path) -> Iterator[Path]:
-    """The folder of each control group that this process is in, the root's first."""
-    yield cgroup
-    own = next((line[3:] for line in _lines(proc / "self/cgroup") if line.startswith("0::")), "")
-    parts = Path(own.strip().lstrip("/")).parts
-    # A path that leads out of the container's own tree names nothing that can be seen here.
-    if ".." not in parts:
-        for depth in range(len(parts)):
-            yield cgroup.joinpath(*parts[: depth + 1])
-
-
-def _group_memory(group: Path) -> int | None:
-    limit, used = _number(group / "memory.max"), _number(group / "memory.current")
-    if limit is None or used is None:
-        return None
-    return limit - used + (_field(group / "memory.stat", "inactive_file") or 0)
-
-
-def _number(path: Path) -> int | None:
-    text = "".join(_lines(path)).strip()
-    return int(text) if text.isdecimal() else None
-
-
-def _field(path: Path, name: str) -> int | None:
-    for line in _lines(path):
-        words = line.split()
-        if len(words) > 1 and words[0] == name and words[1].isdecimal():
-            return int(words[1])
-    return None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return []
 
 
 def choose_context(
@@ -204,26 +142,33 @@ def gpu_context(
         return Context(n_ctx, n_parallel)
     card = _OnCard(header)
     load = Load(n_ctx or _STEP, n_parallel or 1, kv_type, n_gpu_layers, n_cpu_moe)
-    room = free - _reserve(free) - card.weights(load)
     if n_ctx is None:
-        limit = min(header.context_length or _DEFAULT_LIMIT, _CAP)
-        least = min(_MIN_CONTEXT, limit)
-        if card.bytes(replace(load, n_ctx=least)) > free:
-            answer = what_fits(
-                header,
-                free=free,
-                n_ctx=least,
-                n_parallel=load.n_parallel,
-                kv_type=kv_type,
-                n_gpu_layers=n_gpu_layers,
-                n_cpu_moe=n_cpu_moe,
-            )
-            raise BackendUnavailable(f"{header.path.name} {answer}")
-        # Short of the reserve the shortest window is tried: llama.cpp has the last word.
-        each = card.cache(replace(load, n_ctx=_STEP)) // _STEP
-        n_ctx = max(_rounded(min(limit, room // max(each, 1))), least)
+        n_ctx = _window_on_card(card, load, free)
     one = card.cache(replace(load, n_ctx=n_ctx, n_parallel=1))
+    room = free - _reserve(free) - card.weights(load)
     return Context(n_ctx, n_parallel or _conversations(room, one))
+
+
+def _window_on_card(card: _OnCard, load: Load, free: int) -> int:
+    """The longest window for which there is room, up to the model's limit and 32,768."""
+    limit = min(card.header.context_length or _DEFAULT_LIMIT, _CAP)
+    least = min(_MIN_CONTEXT, limit)
+    if card.bytes(replace(load, n_ctx=least)) > free:
+        # By the advice there is to be room for more than the shortest window.
+        answer = what_fits(
+            card.header,
+            free=free,
+            n_ctx=min(_USEFUL_CONTEXT, limit),
+            n_parallel=load.n_parallel,
+            kv_type=load.kv_type,
+            n_gpu_layers=load.n_gpu_layers,
+            n_cpu_moe=load.n_cpu_moe,
+        )
+        raise BackendUnavailable(f"{card.header.path.name} {answer}")
+    # Short of the reserve the shortest window is tried: llama.cpp has the last word.
+    each = card.cache(replace(load, n_ctx=_STEP)) // _STEP
+    room = free - _reserve(free) - card.weights(load)
+    return max(_rounded(min(limit, room // max(each, 1))), least)
 
 
 def _checked(header: GGUFHeader, n_ctx: int | None, n_parallel: int | None, kv_type: str) -> int:
@@ -392,9 +337,7 @@ def _shorter(load: Load) -> Iterator[Load]:
 def _quantised(header: GGUFHeader, load: Load) -> Load | None:
     """The same with a cache in q8_0, where llama.cpp can do that and it is smaller."""
     size, numbers = KV_TYPES[load.kv_type]
-    width = header.number("embedding_length") // max(header.number("attention.head_count", 1), 1)
-    lengths = [header.number(f"attention.{name}_length", width) for name in ("key", "value")]
-    if size / numbers <= 34 / 32 or any(length % 32 for length in lengths):
+    if size / numbers <= 34 / 32 or any(length % 32 for length in header.head_lengths):
         return None
     return replace(load, kv_type="q8_0")
 
@@ -410,7 +353,7 @@ def _layers_on_cpu(card: _OnCard, load: Load) -> Iterator[Load]:
     most = card.layers
     if load.n_gpu_layers is not None and load.n_gpu_layers >= 0:
         most = min(load.n_gpu_layers - 1, most)
-    n_cpu_moe = card.layers if card.has_experts else load.n_cpu_moe
+    n_cpu_moe = max(card.layers, load.n_cpu_moe) if card.has_experts else load.n_cpu_moe
     for n_gpu_layers in range(most, 0, -1):
         yield replace(load, n_gpu_layers=n_gpu_layers, n_cpu_moe=n_cpu_moe)
 

@@ -5,28 +5,21 @@ write them, ``{"name": "…", "arguments": {…}}`` with one blank behind colons
 call is then forced by what was chosen before. An object that lists its properties has no others:
 the schemas that a model reads leave ``"additionalProperties": false`` out.
 
-A schema that llguidance cannot hold a model to (it says so, nothing is ignored) is replaced by "any
-JSON object" for that tool alone; its arguments are checked after decoding like all others.
+A schema that a model cannot be held to is replaced by "any JSON object" for that tool alone, see
+`schemas`; its arguments are checked after decoding like all others.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from ...extras import require
+from .schemas import STRICT, argument_schemas, json_rule, library, tightened, why_not
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 
-_STRICT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _FLEXIBLE = {"whitespace_flexible": True}
-_ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
-# Of these llguidance knows the grammar; any other format is an annotation in JSON Schema.
-_FORMATS = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
-)
-_LONGEST_REASON = 100
 
 
 class CallGrammars:
@@ -47,20 +40,19 @@ class CallGrammars:
         tokenizer: Any,
         answer_schema: Mapping[str, Any] | None = None,
     ) -> None:
-        self._llguidance: Any = _library()
+        self._llguidance: Any = library()
         self.tokenizer = tokenizer
-        schemas, notes = _usable_schemas(tools)
-        self._schemas = schemas
+        self._schemas, notes = argument_schemas(tools)
         self._answer: Mapping[str, Any] | None = None
         if answer_schema is not None:
-            tightened = _tightened(answer_schema)
-            problem = _problem(tightened)
+            closed = tightened(answer_schema)
+            problem = why_not(closed)
             if problem:
                 notes.append(
                     f"the answer cannot be constrained ({problem}); it is checked after decoding"
                 )
             else:
-                self._answer = tightened
+                self._answer = closed
         self.notes = tuple(notes)
         self._matchers: dict[str, Any] = {}
 
@@ -70,25 +62,39 @@ class CallGrammars:
         return self._answer is not None
 
     def rest_of_tagged(self) -> Any:
-        """A matcher for what follows ``<tool_call>``."""
-        lark = f'start: "\\n"? call "\\n"? close\n{self._close()}{self._call(_STRICT)}'
-        return self._matcher("tagged", lark)
+        """A matcher for what follows ``<tool_call>``; None without tools.
+
+        It accepts at the end of the call, and any text behind that, since a token may hold both.
+        """
+        if not self._schemas:
+            return None
+        start = 'start: "\\n"? call "\\n"? close tail\ntail: /(?s:.*)/\n'
+        return self._matcher("tagged", start + self._close() + self._call(STRICT))
 
     def rest_of_untagged(self, *, fenced: bool, pretty: bool) -> Any:
-        """A matcher for what follows ``{"name":`` where a call is written without tags.
+        """A matcher for what follows ``{"name":`` where a call has no tags; None without tools.
+
+        It accepts at the end of the call, and white space behind that.
 
         Args:
             fenced: Whether it stands in a code block, which has to be closed.
             pretty: Whether it is written over several lines, with white space at will.
         """
-        style = _FLEXIBLE if pretty else _STRICT
+        if not self._schemas:
+            return None
+        style = _FLEXIBLE if pretty else STRICT
         fence = ' "\\n"? "```"' if fenced else ""
         body = 'WS? function WS? "}"' if pretty else '" " function "}"'
-        lark = f"start: {body}{fence}\nWS: /[ \\n\\t]+/\n{self._function(style)}"
+        lark = f"start: {body}{fence} tail\ntail: /\\s*/\nWS: /[ \\n\\t]+/\n{self._function(style)}"
         return self._matcher(f"untagged {fenced} {pretty}", lark)
 
     def whole_calls(self, only: str | None = None) -> Any:
-        """A matcher for an answer that is one call or several, or one call of the tool ``only``."""
+        """A matcher for an answer that is one call or several, or one call of the tool ``only``.
+
+        None where there is no such tool.
+        """
+        if not self._schemas or (only is not None and only not in self._schemas):
+            return None
         calls = "one" if only is not None else 'one ("\\n" one)*'
         lark = f"start: {calls}\n{self._one(only)}"
         return self._matcher(f"whole {only}", lark)
@@ -99,13 +105,13 @@ class CallGrammars:
         calls = 'one ("\\n" one)* | ' if self._schemas else ""
         one = self._one(None) if self._schemas else ""
         return self._matcher(
-            "answer", f"start: {calls}answer\n{one}{_json('answer', self._answer, _STRICT)}"
+            "answer", f"start: {calls}answer\n{one}{json_rule('answer', self._answer, STRICT)}"
         )
 
     # -- parts of grammars --------------------------------------------------------------------
 
     def _one(self, only: str | None) -> str:
-        call = self._call(_STRICT, only)
+        call = self._call(STRICT, only)
         return f'one: {self._tag(OPEN)[0]} "\\n" call "\\n" close\n{self._close()}{call}'
 
     def _close(self) -> str:
@@ -134,7 +140,7 @@ class CallGrammars:
             options.append(
                 f"{json.dumps(json.dumps(name, ensure_ascii=False))} {between} args_{number}"
             )
-            rules.append(_json(f"args_{number}", schema, style))
+            rules.append(json_rule(f"args_{number}", schema, style))
         return f"function: {' | '.join(options)}\n{''.join(rules)}"
 
     def _matcher(self, key: str, lark: str) -> Any:
@@ -144,87 +150,3 @@ class CallGrammars:
             grammar = matcher.grammar_from_lark(f"%llguidance {{}}\n{lark}")
             compiled = self._matchers[key] = matcher(self.tokenizer, grammar, log_level=0)
         return compiled.deep_copy()
-
-
-def schema_notes(tools: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Which tools' arguments cannot be constrained and why, one line each.
-
-    Args:
-        tools: OpenAI tool objects.
-    """
-    return tuple(_usable_schemas(tools)[1])
-
-
-def _library() -> Any:
-    return require("llguidance", extra="llamacpp", why="holding calls to their schema")
-
-
-def _usable_schemas(
-    tools: Sequence[Mapping[str, Any]],
-) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
-    schemas: dict[str, Mapping[str, Any]] = {}
-    notes: list[str] = []
-    for tool in tools:
-        function = tool["function"]
-        name, schema = function["name"], _tightened(function.get("parameters") or _NO_ARGUMENTS)
-        problem = _problem(schema)
-        if problem:
-            notes.append(
-                f"the arguments of {name} cannot be constrained ({problem}); "
-                "they are checked after decoding"
-            )
-        schemas[name] = _ANY_OBJECT if problem else schema
-    return schemas, notes
-
-
-_NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
-
-
-def _problem(schema: Mapping[str, Any]) -> str:
-    """Why llguidance cannot take a schema, in short; empty when it can."""
-    matcher = _library().LLMatcher
-    grammar = matcher.grammar_from_lark(
-        f"%llguidance {{}}\nstart: v\n{_json('v', schema, _STRICT)}"
-    )
-    failed, messages = matcher.validate_grammar_with_warnings(grammar)
-    if not failed:
-        return ""
-    reason = " ".join(" ".join(messages).split())
-    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
-
-
-def _json(rule: str, schema: Mapping[str, Any], style: Mapping[str, Any]) -> str:
-    text = json.dumps({**schema, "x-guidance": style}, ensure_ascii=False)
-    return f"{rule}: %json {text}\n"
-
-
-def _tightened(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema as a grammar needs it: closed objects, and only formats that have a grammar."""
-    return cast("dict[str, Any]", _tighten(schema))
-
-
-# Their values are data, or names with schemas, and no schemas themselves.
-_DATA = frozenset({"const", "default", "enum", "examples"})
-_NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions"})
-
-
-def _tighten(node: object) -> object:
-    if isinstance(node, list):
-        return [_tighten(item) for item in cast("list[object]", node)]
-    if not isinstance(node, Mapping):
-        return node
-    schema = cast("Mapping[str, object]", node)
-    changed: dict[str, object] = {}
-    for key, value in schema.items():
-        if key in _DATA:
-            changed[key] = value
-        elif key in _NAMED and isinstance(value, Mapping):
-            named = cast("Mapping[str, object]", value)
-            changed[key] = {name: _tighten(item) for name, item in named.items()}
-        elif key != "format" or value in _FORMATS:
-            changed[key] = _tighten(value)
-    # With allOf the properties are spread over several schemas, none of which lists them all.
-    open_ended = {"additionalProperties", "patternProperties", "allOf", "$ref"} & changed.keys()
-    if "properties" in changed and not open_ended:
-        changed["additionalProperties"] = False
-    return changed

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...errors import BackendUnavailable
 from ...extras import require
 from ..gguf import GGUFHeader, read_gguf_header
-from .devices import GPU, experts_on_cpu, gpus
+from .devices import GPU, experts_on_cpu, gpus, together
 from .fit import Context, choose_context, gpu_context, what_fits
 from .llama_log import capture_log
 from .settings import KV_TYPES, EngineSettings
@@ -62,7 +62,7 @@ class LoadedModel:
         self.settings = settings
         self._log = capture_log(self.lib)
         self.lib.llama_backend_init()
-        self.gpu: GPU | None = self._choose_gpu()
+        self.gpu: GPU | None = together(gpus(self.lib)) if self._layers else None
         self.size: Context = self._choose_size()
         self._model = self._load()
         self.parameters = int(self.lib.llama_model_n_params(self._model))
@@ -186,31 +186,24 @@ class LoadedModel:
         layers = self.settings.n_gpu_layers
         return _ALL_LAYERS if layers is None or layers < 0 else layers
 
-    @property
-    def _whole_on_gpu(self) -> bool:
-        on_gpu = self.gpu is not None and self._layers > self.header.number("block_count")
-        return on_gpu and not self.settings.n_cpu_moe
-
-    def _choose_gpu(self) -> GPU | None:
-        cards = gpus(self.lib) if self._layers else []
-        return max(cards, key=lambda card: card.free) if cards else None
-
     def _choose_size(self) -> Context:
         settings = self.settings
-        if self.gpu is not None and self._whole_on_gpu:
-            return gpu_context(
+        if self.gpu is None:
+            return choose_context(
                 self.header,
                 n_ctx=settings.n_ctx,
                 n_parallel=settings.n_parallel,
-                free=self.gpu.free,
+                budget=available_memory(),
                 kv_type=settings.kv_type,
             )
-        return choose_context(
+        return gpu_context(
             self.header,
             n_ctx=settings.n_ctx,
             n_parallel=settings.n_parallel,
-            budget=available_memory() if self.gpu is None else None,
             kv_type=settings.kv_type,
+            free=self.gpu.free,
+            n_gpu_layers=settings.n_gpu_layers,
+            n_cpu_moe=settings.n_cpu_moe,
         )
 
     def _load(self) -> Any:
@@ -271,6 +264,8 @@ class LoadedModel:
             n_ctx=self.size.n_ctx,
             n_parallel=self.size.n_parallel,
             kv_type=self.settings.kv_type,
+            n_gpu_layers=self.settings.n_gpu_layers,
+            n_cpu_moe=self.settings.n_cpu_moe,
         )
         raise BackendUnavailable(f"{self.header.path.name} does not fit {self.gpu.name}: {answer}")
 

@@ -60,7 +60,10 @@ class Scheduler:
     # -- who works ----------------------------------------------------------------------------
 
     def _drop_cancelled(self) -> None:
-        self._waiting = deque(one for one in self._waiting if not one.request.cancelled.is_set())
+        for generation in tuple(self._waiting):
+            if generation.request.cancelled.is_set():
+                self._waiting.remove(generation)
+                self._slots.release(generation.conversation)
         for generation in tuple(self._working):
             if generation.request.cancelled.is_set():
                 self._leave(generation)
@@ -78,8 +81,7 @@ class Scheduler:
     def _leave(self, generation: Generation) -> None:
         self._working.remove(generation)
         generation.remember()
-        if generation.slot is not None:
-            self._slots.release(generation.slot)
+        self._slots.release(generation.conversation)
 
     # -- what is computed ---------------------------------------------------------------------
 

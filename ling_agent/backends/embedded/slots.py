@@ -49,6 +49,7 @@ class Conversation:
         tokens: Of that text: those of the answer are the ones that were generated.
         slot: The stream that it is in; None when it has none.
         snapshot: Its state, when it had to leave its slot.
+        claimed: Whether a generation waits or works for it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Conversation:
     tokens: list[int] = field(default_factory=list[int])
     slot: Slot | None = None
     snapshot: Snapshot | None = None
+    claimed: bool = False
 
 
 class Slots:
@@ -74,16 +76,26 @@ class Slots:
         self._recent: list[Slot] = list(self._slots)  # least recently used first
         self.prefixes = Prefixes(_KEPT_PREFIXES, budget)
 
-    def conversation(self, name: str) -> Conversation:
-        """The conversation of that name; a new one when it is unknown or at work."""
-        known = self._conversations.get(name)
-        if known is not None and known.slot is not None and known.slot.busy:
-            return Conversation(name)
-        if known is None:
-            known = self._conversations[name] = Conversation(name)
+    def claim(self, name: str) -> Conversation:
+        """The conversation of that name for a generation; a new one when another one has it."""
+        conversation = self._conversations.get(name)
+        if conversation is None:
+            conversation = self._conversations[name] = Conversation(name)
+        elif conversation.claimed:
+            return Conversation(name)  # nobody will come back to it
+        conversation.claimed = True
         self._conversations.move_to_end(name)
         self._forget_oldest()
-        return known
+        return conversation
+
+    def release(self, conversation: Conversation) -> None:
+        """A generation has left; what was computed for it stays."""
+        conversation.claimed = False
+        slot = conversation.slot
+        if slot is not None:
+            slot.busy = False
+            if self._conversations.get(conversation.name) is not conversation:
+                self._empty(slot)
 
     def known(self, name: str) -> Conversation | None:
         """The conversation of that name, if there is one."""
@@ -97,7 +109,8 @@ class Slots:
 
     def take_up(self, name: str, text: str, tokens: list[int], snapshot: Snapshot) -> None:
         """Begin a conversation with a text and state from elsewhere."""
-        conversation = self.conversation(name)
+        conversation = self.claim(name)
+        self.release(conversation)
         if conversation.slot is not None:
             self._empty(conversation.slot)
         conversation.text, conversation.tokens = text, tokens
@@ -120,13 +133,6 @@ class Slots:
             self._move_in(conversation, slot)
         self._cut_to_shared(slot, tokens)
         return slot
-
-    def release(self, slot: Slot) -> None:
-        """A generation has left; what was computed stays."""
-        slot.busy = False
-        owner = slot.owner
-        if owner is not None and self._conversations.get(owner.name) is not owner:
-            self._empty(slot)  # nobody can come back to it
 
     def reset(self, slot: Slot) -> None:
         """The stream was lost in a failure."""
@@ -191,7 +197,7 @@ class Slots:
 
     def _forget_oldest(self) -> None:
         excess = len(self._conversations) - _KEPT_CONVERSATIONS
-        idle = [one for one in self._conversations.values() if one.slot is None]
+        idle = [one for one in self._conversations.values() if one.slot is None and not one.claimed]
         for conversation in idle[: max(excess, 0)]:
             del self._conversations[conversation.name]
 

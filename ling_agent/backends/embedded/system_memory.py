@@ -11,8 +11,9 @@ def available_memory(
 ) -> int | None:
     """Bytes that can be taken without swapping; None where the system does not say.
 
-    The smaller of ``MemAvailable`` and of what the control groups (version 2) of this process allow,
-    a container's included: limit less use, where file pages that can be dropped do not count.
+    The smaller of ``MemAvailable`` and of what the control groups (version 2) of this process
+    allow, a container's included: limit less use, where file pages that can be dropped do not
+    count.
 
     Args:
         proc: Where procfs is.

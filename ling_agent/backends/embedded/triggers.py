@@ -19,7 +19,8 @@ _UNTAGGED = re.compile(rb'\s*(```(?:json)?\s*)?(\{\s*)"name"(\s*):')
 _UNTAGGED_SO_FAR = re.compile(
     rb'\s*(?:`{1,2}|(?:```(?:json|jso|js|j)?\s*)?(?:\{\s*(?:"(?:n(?:a(?:m(?:e(?:"\s*)?)?)?)?)?)?)?)'
 )
-_PLAN = re.compile(rb"[\s#*_]*plan", re.IGNORECASE)
+_PLAN = re.compile(rb"[\s#*_]*plan[\s*_]*:", re.IGNORECASE)
+_PLAN_ITEM = re.compile(rb"\s*(?:\d|[-*]|\xe2\x80\xa2|step\b)", re.IGNORECASE)
 _LONGEST_HEAD = 256
 
 
@@ -77,7 +78,7 @@ class FreeText:
 
     def after_call(self, *, untagged: bool) -> FreeText:
         """The state behind a call."""
-        return FreeText(self.bare, head=b"" if untagged else None, mode="text", plan=self.plan)
+        return FreeText(self.bare, head=b"" if untagged else None, mode="text")
 
     def _think(self, piece: bytes) -> FreeText | Found:
         window = self.tail + piece
@@ -111,11 +112,12 @@ class FreeText:
                     fenced=found[1] is not None,
                     pretty=found[2] != b"{" or bool(found[3]),
                 )
-            if not _could_become_untagged(head):
-                head = None
-        if head is None and plan and b"\n" in piece:
+        if plan and b"\n" in piece and not (head and _could_become_untagged(head)):
             head = piece.rpartition(b"\n")[2]
-            head = head if _could_become_untagged(head) else None
+        if head is not None and not _could_become_untagged(head):
+            # A line that is no part of the plan ends it.
+            plan = plan and bool(_PLAN.match(head) or _PLAN_ITEM.match(head))
+            head = None
         return replace(tagged, head=head, plan=plan)
 
 
@@ -124,24 +126,4 @@ def _could_become_untagged(head: bytes) -> bool:
         _UNTAGGED_SO_FAR.fullmatch(head) is not None
         # The word that makes a message a plan.
         or b"plan".startswith(head.strip(b" \t\r\n#*_").lower())
-    )
-
-
-_OPEN_UNTAGGED = re.compile(rb'(?:\A|\n)[ \t]*(```(?:json)?\s*)?(\{\s*)"name"(\s*):')
-
-
-def open_call(text: bytes) -> Found | None:
-    """The last call that begins in a text, with all that follows as its excess."""
-    tag = text.rfind(_OPEN)
-    if tag >= 0:
-        return Found(text[tag + len(_OPEN) :])
-    matches = list(_OPEN_UNTAGGED.finditer(text))
-    if not matches:
-        return None
-    found = matches[-1]
-    return Found(
-        text[found.end() :],
-        untagged=True,
-        fenced=found[1] is not None,
-        pretty=found[2] != b"{" or bool(found[3]),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +102,3 @@ class Talk:
     def follow(self, answer: Answer, say: str) -> None:
         """Take an answer into the conversation, and what is said next."""
         self.prompt += f"{answer.text}<|im_end|>\n{user(say)}"
-
-
-Predicate = Callable[[str], bool]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,15 @@ from benchmarks.synthetic_ling import LING_VOCABULARY, Shape, plan
 from ling_agent import BackendUnavailable, ConfigurationError
 from ling_agent.backends.embedded.fit import (
     Context,
-    available_memory,
     choose_context,
     gpu_context,
     what_fits,
 )
+from ling_agent.backends.embedded.system_memory import available_memory
 from ling_agent.backends.gguf import KV_TYPES, GGUFHeader, TensorInfo
 
 GIB = 1 << 30
+ADVICE = re.compile(r"(n_\w+)=(\d+)")
 LING_PER_TOKEN = 20 * 4 * (128 + 128) * 2
 
 
@@ -263,6 +265,15 @@ def test_a_model_that_cannot_fit_is_refused_with_what_would() -> None:
         on_card(ling(), 7.6)
 
 
+@pytest.mark.parametrize("gib", [1.7, 2.3, 4.3, 5.6, 7.6])
+@pytest.mark.parametrize("model", [ling(), dense()])
+def test_with_what_is_advised_there_is_a_window_of_use(gib: float, model: GGUFHeader) -> None:
+    with pytest.raises(BackendUnavailable) as refused:
+        on_card(model, gib)
+    advised = {name: int(value) for name, value in ADVICE.findall(str(refused.value))}
+    assert on_card(model, gib, **advised).n_ctx >= 4096
+
+
 def test_experts_and_layers_on_the_cpu_leave_room_for_the_cache() -> None:
     assert on_card(ling(), 7.6, n_cpu_moe=12) == Context(32768, 2)
     assert on_card(ling(), 7.6, n_cpu_moe=20) == Context(32768, 4)
@@ -291,7 +302,7 @@ def test_ling_asked_for_too_much_on_cards_of_many_sizes() -> None:
     assert answer(ling(), 10.4, 131072, 4).endswith("pass n_parallel=1 and n_ctx=8960")
     assert answer(ling(), 7.6, 32768, 1).endswith("7.6 GiB are free: pass n_cpu_moe=9")
     assert answer(ling(), 7.6, 32768, 4).endswith(
-        "pass n_cpu_moe=17, or n_parallel=1 and n_cpu_moe=9"
+        "pass n_cpu_moe=18, or n_parallel=1 and n_cpu_moe=9"
     )
 
 
@@ -299,6 +310,19 @@ def test_a_quantised_cache_is_proposed_where_nothing_smaller_helps() -> None:
     # 8 GiB of weights less half a GiB of embeddings, and 4,096 tokens at 128 KiB.
     assert answer(dense(), 8.7, 4096, 1).endswith('pass kv_type="q8_0"')
     assert answer(dense(), 8.7, 4096, 2).endswith('pass n_parallel=1 and kv_type="q8_0"')
+
+
+def test_a_cache_is_quantised_in_whole_blocks_only() -> None:
+    model = dense()
+    keys = {**model.metadata, "qwen2.attention.key_length": 80, "qwen2.attention.value_length": 176}
+    assert "q8_0" not in answer(replace(model, metadata=keys), 8.7, 4096, 1)
+
+
+def test_all_layers_have_more_than_one_name() -> None:
+    for n_gpu_layers in (-1, 33, 999):
+        assert on_card(dense(), 9, n_gpu_layers=n_gpu_layers) == on_card(dense(), 9)
+        found = answer(dense(), 6, 4096, 1, n_gpu_layers=n_gpu_layers)
+        assert found.endswith(": pass n_gpu_layers=21")
 
 
 def test_a_dense_model_goes_to_the_cpu_by_layers() -> None:
@@ -345,13 +369,21 @@ def need(header: GGUFHeader, load: dict[str, str | int]) -> float:
     n_parallel=st.integers(1, 16),
     kv_type=st.sampled_from(sorted(KV_TYPES)),
     n_cpu_moe=st.integers(0, 20),
+    n_gpu_layers=st.none() | st.integers(1, 40),
 )
 def test_what_is_proposed_fits_and_takes_less(
-    mixture: bool, free: int, n_ctx: int, n_parallel: int, kv_type: str, n_cpu_moe: int
+    mixture: bool,
+    free: int,
+    n_ctx: int,
+    n_parallel: int,
+    kv_type: str,
+    n_cpu_moe: int,
+    n_gpu_layers: int | None,
 ) -> None:
     model = ling() if mixture else dense()
     asked = {"n_ctx": n_ctx, "n_parallel": n_parallel, "kv_type": kv_type, "n_cpu_moe": n_cpu_moe}
-    whole = {**asked, "n_gpu_layers": model.layers + 1}
+    whole = {**asked, "n_gpu_layers": n_gpu_layers or model.layers + 1}
+    asked["n_gpu_layers"] = n_gpu_layers  # type: ignore[assignment]
     text = what_fits(model, free=free, **asked)  # type: ignore[arg-type]
     room = free - min(free // 10, GIB)
     _, _, advice = text.partition(": pass ")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks import synthetic_ling as ling
 from ling_agent.backends.gguf import read_gguf_header
 
 from . import synthetic
@@ -148,3 +150,78 @@ def test_the_header_counts_a_cache_for_attention_only(loaded: Loaded) -> None:
     }
     header = read_gguf_header(loaded.path)
     assert header.kv_bytes_by_layer("f16") == expected[header.architecture]
+
+
+# -- the big one, whose code writes the small mixture -----------------------------------------
+
+
+def test_the_numbers_of_ling_mini_add_up_to_its_parameters() -> None:
+    total, active = ling.parameters(ling.Shape(), ling.LING_VOCABULARY)
+    assert (round(total / 1e9, 2), round(active / 1e9, 1)) == (16.26, 1.4)
+
+
+def test_the_vocabulary_of_ling_has_its_size_and_its_special_ids() -> None:
+    vocabulary = ling.ling_vocabulary()
+    assert len(set(vocabulary.tokens)) == len(vocabulary.kinds) == 157_184
+    named = {number: vocabulary.tokens[number] for number in (156_891, 156_892, 156_895)}
+    assert list(named.values()) == ["<|startoftext|>", "<|endoftext|>", "<|role_end|>"]
+    known = set(vocabulary.tokens)
+    for merge in vocabulary.merges:
+        first, second = merge.split(" ")
+        assert {first, second, first + second} <= known
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError])
+def test_nothing_is_left_of_a_file_that_was_not_finished(
+    failure: type[BaseException], tmp_path: Path
+) -> None:
+    def fail(_done: int, _total: int) -> None:
+        assert list(tmp_path.iterdir()), "a part is on disk by now"
+        raise failure
+
+    shape = replace(ling.Shape(), num_hidden_layers=2, num_experts=16, hidden_size=32, head_dim=2)
+    with pytest.raises(failure):
+        ling.write_model(tmp_path / "x.gguf", shape, synthetic.tiny_vocabulary(), progress=fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_when_the_disk_fails_in_closing_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = ling.GGUFWriter.close
+
+    def fail(writer: ling.GGUFWriter) -> None:
+        close(writer)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(ling.GGUFWriter, "close", fail)
+    with pytest.raises(OSError, match="no space left"):
+        synthetic.write_moe(tmp_path / "x.gguf")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        synthetic.write_moe(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_is_noticed_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def little(_path: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=10**9)
+
+    monkeypatch.setattr(ling.shutil, "disk_usage", little)
+    assert ling.main([str(tmp_path / "x.gguf")]) == 1
+    assert "has 1.0 GB free, 9.2 are needed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [["--layers", "1"], ["--experts", "20"], ["--type", "q5"]])
+def test_shapes_that_llama_cpp_would_refuse_are_refused_at_once(
+    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        ling.main([str(tmp_path / "x.gguf"), *wrong])
+    assert wrong[0] in capsys.readouterr().err
