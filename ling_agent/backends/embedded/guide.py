@@ -30,6 +30,11 @@ _IN_EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]*\Z")
 _OUTSIDE_STRINGS = re.compile(rb'(?:[^"]|"(?:[^"\\]|\\.)*+")*+', re.DOTALL)
 _LONGEST_NUMBER = 64
 
+# What byte-pair tokenizers split a text into before they merge its bytes, at the end of a text.
+_LAST_WORD = re.compile(
+    rb"(?:[^A-Za-z0-9\x80-\xff]?[A-Za-z\x80-\xff]+| ?[0-9]+| ?[^\sA-Za-z0-9\x80-\xff]+)?\s*\Z"
+)
+
 _LONGEST_REASON = 200
 
 
@@ -84,7 +89,11 @@ class Guide:
             self._start(grammars.whole_answer())
 
     def _start(self, matcher: Any) -> None:
-        if matcher is None or matcher.is_error():
+        if matcher is None:
+            name = f" {self._choice.name!r}" if isinstance(self._choice, NamedTool) else ""
+            self.give_up(f"there is no tool{name} to call")
+            return
+        if matcher.is_error():
             self.give_up(_reason(matcher))
             return
         self._matcher, self._whole = matcher, True
@@ -154,12 +163,38 @@ class Guide:
             self._advance(piece)
 
     def forced(self) -> list[int]:
-        """The tokens that must follow now; none in free text."""
+        """Tokens that must follow now, as far as it is certain how they are spelt.
+
+        There may be more of them when these are taken; none in free text.
+        """
         if self._matcher is None or self._matcher.is_stopped():
             return []
         tokens: list[int] = self._matcher.compute_ff_tokens()
         # Where the vocabulary has no token for a byte, llguidance leaves that byte out.
-        return tokens[: self._matcher.validate_tokens(tokens)] if tokens else tokens
+        tokens = tokens[: self._matcher.validate_tokens(tokens)] if tokens else tokens
+        return tokens[: self._certain(tokens)] if tokens else tokens
+
+    def _certain(self, tokens: list[int]) -> int:
+        """How many of the forced tokens the model would have chosen itself.
+
+        The last word may be spelt in other tokens once something follows it: ``}}`` with a line
+        break becomes ``}`` and ``}\\n``. A blank begins a new word, whatever it is.
+        """
+        assert self._grammars is not None
+        if self._grammars.tokenizer.is_special_token(tokens[-1]):
+            return len(tokens)
+        pieces = list(map(self._piece, tokens))
+        text = b"".join(pieces)
+        if self._matcher.compute_ff_bytes().startswith(text + b" "):
+            return len(tokens)
+        word = _LAST_WORD.search(text)
+        size, count = len(text) if word is None else word.start(), 0
+        for piece in pieces:
+            size -= len(piece)
+            if size < 0:
+                break
+            count += 1
+        return count
 
     def give_up(self, reason: str) -> None:
         """Let the rest of the answer be free."""

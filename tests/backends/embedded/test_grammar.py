@@ -1,4 +1,4 @@
-"""Grammars of calls, on real vocabularies: what they take, and which schemas they cannot hold to."""
+"""Grammars of calls on real vocabularies: what they take, which schemas they cannot hold to."""
 
 from __future__ import annotations
 
@@ -150,7 +150,9 @@ def test_an_answer_schema_holds_the_answer_and_leaves_calls_possible(loaded: Loa
         assert takes(loaded, grammars.whole_answer(), good)
         assert not takes(loaded, grammars.whole_answer(), bad)
         assert takes(loaded, grammars.whole_answer(), call) is may_call
-    assert takes(loaded, CallGrammars([], loaded.tokenizer, {"type": "integer"}).whole_answer(), "7")
+    assert takes(
+        loaded, CallGrammars([], loaded.tokenizer, {"type": "integer"}).whole_answer(), "7"
+    )
     assert alone.rest_of_tagged() is None
     assert alone.rest_of_untagged(fenced=False, pretty=False) is None
 
@@ -226,7 +228,11 @@ ENFORCED: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     "bounds": ({"type": "number", "minimum": 0.5, "exclusiveMaximum": 3}, ["0.5"], ["3", "0.4"]),
     "lengths": ({"type": "string", "minLength": 2, "maxLength": 3}, ['"ab"'], ['"a"', '"abcd"']),
     "pattern": ({"type": "string", "pattern": "b+"}, ['"abbc"'], ['"ac"']),
-    "items": ({"type": "array", "items": {"type": "integer"}, "maxItems": 2}, ["[1]"], ["[1, 2, 3]"]),
+    "items": (
+        {"type": "array", "items": {"type": "integer"}, "maxItems": 2},
+        ["[1]"],
+        ["[1, 2, 3]"],
+    ),
     "date": ({"type": "string", "format": "date"}, ['"2026-11-25"'], ['"yesterday"']),
     "additionalProperties": (
         {"type": "object", "additionalProperties": {"type": "integer"}},

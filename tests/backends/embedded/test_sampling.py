@@ -258,8 +258,8 @@ def test_the_nucleus_of_a_large_vocabulary_is_the_smallest_one(spread: float, to
     logits = np.random.default_rng(1).normal(0, spread, 20_000).astype(np.float32)
     drawn = draws(Sampling(temperature=50.0, top_p=top_p), logits, 600)
     weights: NDArray[np.float64] = np.sort(np.exp(logits.astype(np.float64)))[::-1]
-    size = int(np.searchsorted(np.cumsum(weights), top_p * weights.sum())) + 1
-    order = np.argsort(-logits, kind="stable")
+    size = int(np.searchsorted(np.cumsum(weights), top_p * float(weights.sum()))) + 1
+    order: list[int] = np.argsort(-logits, kind="stable").tolist()
     # One more or less: sums of float32 end differently.
-    assert set(drawn) <= set(order[: size + max(1, size // 1000)].tolist())
+    assert set(drawn) <= set(order[: size + max(1, size // 1000)])
     assert len(set(drawn)) > min(size, 600) * 0.5
