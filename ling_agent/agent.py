@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -28,6 +29,8 @@ from .results import RunResult
 from .setup import RunSetup
 from .stream import RunStream, running
 from .tools import RunContext, Tool, Toolset
+
+_log = logging.getLogger("ling_agent.agent")
 
 ToolLike = Tool[..., Any] | Callable[..., Any]
 
@@ -108,6 +111,8 @@ class Agent:
             _backend=open_backend(backend, profile=profile),
             _toolset=Toolset(given),
         )
+        for note in self._backend.tool_notes(self._toolset.schemas):
+            _log.warning(note)
 
     async def run(
         self,

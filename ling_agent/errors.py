@@ -14,7 +14,7 @@
     │   └── ServerMisconfigured   reachable, but a flag is missing
     ├── ToolError                 raised by a tool: its text is told to the model
     ├── HermesError               text that cannot be rendered in, or read from, the wire format
-    └── StoreError                a trajectory that cannot be read or written
+    └── StoreError                what is kept on disk cannot be read or written
 
 Each message is one line: what happened, and what to do about it. `HermesError` lives in
 `ling_agent.hermes` (which imports nothing from this package) and is registered here.
@@ -107,4 +107,4 @@ class HermesError(LingAgentError, _HermesError):
 
 
 class StoreError(LingAgentError):
-    """A trajectory that cannot be read or written."""
+    """A trajectory, or the state of a run, that cannot be read or written."""

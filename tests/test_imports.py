@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-OPTIONAL = ["openai", "llama_cpp", "huggingface_hub", "clore_ai", "trio", "numpy"]
+OPTIONAL = ["openai", "llama_cpp", "huggingface_hub", "clore_ai", "trio", "numpy", "llguidance"]
 HEAVY = ["jsonschema", "rich", "httpx2", "jinja2", "pydantic", "docstring_parser", "filelock"]
 
 

@@ -9,7 +9,7 @@ smallest example.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -164,6 +164,14 @@ class Backend(ABC):
             ContextOverflow: The prompt does not fit; nothing was computed.
             BackendError: The model cannot be asked.
         """
+
+    def tool_notes(self, tools: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        """What this backend cannot do for these tools, one line each; asked when an agent is made.
+
+        Args:
+            tools: OpenAI tool objects.
+        """
+        return ()
 
     async def count_tokens(self, text: str) -> int | None:
         """Tokens of a text by the model's own tokenizer; None when that is not available."""

@@ -9,26 +9,31 @@ process. How it works is told in `ling_agent.backends.embedded`.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
+from ..extras import require
 from ..hermes import render
 from ..messages import to_openai
 from ..profiles import Profile, get_profile, profile_for_gguf
 from .base import Backend, Chunk, ModelInfo, ModelRequest, TextChunk
 from .embedded.delivery import Delivery
-from .embedded.engine import Engine
-from .embedded.generation import GenerationRequest
+from .embedded.schemas import schema_notes
 from .embedded.settings import EngineSettings
-from .embedded.thread import EngineThread, Question
+
+if TYPE_CHECKING:  # these load llama.cpp's companions, which are an extra
+    from .embedded.engine import Engine
+    from .embedded.generation import GenerationRequest
+    from .embedded.thread import EngineThread
 
 T = TypeVar("T")
 
@@ -128,6 +133,8 @@ class LlamaCppBackend(Backend):
     def _request(
         self, request: ModelRequest, profile: Profile, delivery: Delivery
     ) -> GenerationRequest:
+        from .embedded.generation import GenerationRequest
+
         messages = [to_openai(message) for message in request.messages]
         prompt = render(messages, request.tools or None, template=profile.template)
         return GenerationRequest(
@@ -146,6 +153,11 @@ class LlamaCppBackend(Backend):
             constrained=self._constrained,
             answer_schema=request.answer_schema,
         )
+
+    def tool_notes(self, tools: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        if not tools or not self._constrained or importlib.util.find_spec("llguidance") is None:
+            return ()
+        return schema_notes(tools)
 
     async def count_tokens(self, text: str) -> int | None:
         thread = await self._engine()
@@ -185,12 +197,21 @@ class LlamaCppBackend(Backend):
         return self._thread
 
     def _open(self) -> EngineThread:
+        needed = ("numpy", "llama_cpp", "llguidance") if self._constrained else ("numpy",)
+        for module in needed:
+            if importlib.util.find_spec(module) is None:
+                require(module, extra="llamacpp", why="the embedded backend")
+        # Before numpy: a CUDA build was seen to crash when it came second.
+        require("llama_cpp.llama_cpp", extra="llamacpp", why="the embedded backend")
         from ..catalog import resolve
+        from .embedded.thread import EngineThread
 
         settings = dataclasses.replace(self._settings, path=resolve(self._model))
         return EngineThread.shared(settings)
 
     async def _ask(self, thread: EngineThread, work: Callable[[Engine], T]) -> T:
+        from .embedded.thread import Question
+
         future: Future[T] = Future()
         thread.put(Question(work, future))
         return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ling_agent import Sampling, catalog
+from ling_agent import Agent, Sampling, Tool, catalog
 from ling_agent.backends import (
     Backend,
     Chunk,
@@ -38,6 +38,50 @@ def model() -> Path:
     path = catalog.cached_path("qwen2.5-coder-0.5b")
     assert path is not None, "run `ling-agent models pull qwen2.5-coder-0.5b` (`make test` does)"
     return path
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv[2]] = None
+from ling_agent import Agent, ConfigurationError
+from ling_agent.backends import LlamaCppBackend
+try:
+    Agent(LlamaCppBackend(sys.argv[1])).run_sync("Hello.")
+except ConfigurationError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("missing", ["numpy", "llama_cpp", "llama_cpp.llama_cpp", "llguidance"])
+def test_without_the_extra_the_error_says_how_to_get_it(model: Path, missing: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT, str(model), missing],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "pip install 'ling-agent[llamacpp]'" in ended.stdout, ended.stderr
+    assert ended.stdout.count("\n") == 1
+
+
+def nothing() -> None:
+    """A handler that is never called."""
+
+
+def test_schemas_that_cannot_be_constrained_are_reported_when_the_agent_is_made(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    odd = Tool.from_schema(
+        "odd",
+        "An odd one.",
+        {"type": "object", "properties": {"x": {"not": {"type": "string"}}}},
+        nothing,
+    )
+    Agent("llamacpp:qwen2.5-coder-0.5b", tools=[odd])
+    (record,) = caplog.records
+    assert record.name == "ling_agent.agent"
+    assert "the arguments of odd cannot be constrained" in record.getMessage()
+    assert "not" in record.getMessage()
 
 
 async def collect(backend: LlamaCppBackend, text: str) -> list[Chunk]:
@@ -221,7 +265,7 @@ async def test_a_call_that_the_model_writes_without_tags_satisfies_its_schema(mo
     (call,) = parse(text, tools=[OTHER, SEARCH], bare_json=True).calls
     assert call.name == "search_marketplace"
     assert set(call.arguments) == {"gpu", "max_price", "sort"}
-    assert call.repairs == ()
+    assert set(call.repairs) <= {"code_fence", "bare_json"}
     assert end.usage.constrained_tokens > end.usage.forced_tokens > 0
 
 

@@ -54,15 +54,18 @@ class Engine:
         self.model = LoadedModel(settings)
         free = available_memory()
         budget = _MOST_SNAPSHOTS if free is None else min(free // _SNAPSHOT_SHARE, _MOST_SNAPSHOTS)
-        self.slots = Slots(self.model, budget)
+        self.slots = Slots(self.model, budget // 2)
         self.scheduler = Scheduler(self.model, self.slots)
+        self._closed = False
         self._fingerprint: str | None = None
         self._tokenizer: Any = None
         self._grammars: OrderedDict[str, CallGrammars] = OrderedDict()
 
     def close(self) -> None:
-        """Free the model; the engine cannot be used afterwards."""
-        self.model.close()
+        """Free the model; the engine cannot be used afterwards. A second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            self.model.close()
 
     def start(self, request: GenerationRequest) -> None:
         """Begin an answer; `tick` goes on with it.
@@ -148,12 +151,12 @@ class Engine:
                 f"there is no state of the run {name!r} to save: it has not run on this model, or "
                 "its state had to make room for others"
             )
-        state = SavedState(
-            conversation.text,
-            tuple(conversation.tokens),
-            len(snapshot.tokens),
-            snapshot.data.data,
-        )
+        evaluated = len(snapshot.tokens)
+        text, tokens = conversation.text, tuple(conversation.tokens)
+        if tokens[:evaluated] != snapshot.tokens:
+            # An answer in the making, or one that is no exact image of its tokens.
+            text, tokens = "", snapshot.tokens
+        state = SavedState(text, tokens, evaluated, snapshot.data.data)
         write_state(path, self._state_key(), state)
 
     def load_state(self, name: str, path: Path) -> str:
@@ -161,6 +164,9 @@ class Engine:
         state = read_state(path, self._state_key())
         if isinstance(state, str):
             return state
+        known = self.slots.known(name)
+        if known is not None and known.claimed:
+            return f"the run {name!r} is at work: load its state before it goes on"
         data = np.frombuffer(state.data, np.uint8)
         self.slots.take_up(
             name, state.text, list(state.tokens), Snapshot(state.tokens[: state.evaluated], data)

@@ -21,14 +21,14 @@ from ..gguf import GGUFHeader, read_gguf_header
 from .devices import GPU, experts_on_cpu, gpus, together
 from .fit import Context, choose_context, gpu_context, what_fits
 from .llama_log import capture_log
-from .settings import KV_TYPES, EngineSettings
+from .settings import GGML_TYPES, EngineSettings
 from .snapshots import Bytes
 from .system_memory import available_memory
 from .vocabulary import Vocabulary
 
 _ALL_LAYERS = 999
 _PARTIAL = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: what a recurrent model cannot be cut back to
-_OUT_OF_MEMORY = ("out of memory", "unable to allocate", "failed to allocate", "alloc")
+_OUT_OF_MEMORY = ("out of memory", "unable to allocate", "failed to allocate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ class LoadedModel:
         params.kv_unified = False
         params.n_batch = params.n_ubatch = self.batch_size
         params.n_threads = params.n_threads_batch = settings.threads
-        params.type_k = params.type_v = KV_TYPES[settings.kv_type]
+        params.type_k = params.type_v = GGML_TYPES[settings.kv_type]
         params.flash_attn_type = _FLASH_ATTENTION[settings.flash_attention]
         params.no_perf = True
         context = lib.llama_init_from_model(self._model, params)

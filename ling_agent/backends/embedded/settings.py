@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import ConfigurationError
 
-KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8}
+GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8}
 """Types of the KV cache, with ggml's numbers for them."""
 
 MIN_CONTEXT = 64
@@ -29,7 +29,7 @@ class EngineSettings:
         n_cpu_moe: Of that many layers, counted from the first, the expert tensors stay on the CPU.
         n_threads: Threads; None takes the cores that the process may use.
         n_batch: Prompt tokens that are evaluated in one go; a cancel is noticed between two.
-        kv_type: Type of the KV cache, one of `KV_TYPES`.
+        kv_type: Type of the KV cache, one of `GGML_TYPES`.
         flash_attention: None lets llama.cpp choose; a quantised cache needs it.
 
     Raises:
@@ -55,8 +55,8 @@ class EngineSettings:
             raise ConfigurationError("n_cpu_moe must not be negative")
         if self.n_batch < 1:
             raise ConfigurationError("n_batch must be at least 1")
-        if self.kv_type not in KV_TYPES:
-            known = ", ".join(KV_TYPES)
+        if self.kv_type not in GGML_TYPES:
+            known = ", ".join(GGML_TYPES)
             raise ConfigurationError(f"unknown kv_type {self.kv_type!r}; known: {known}")
         if self.flash_attention is False and self.kv_type not in ("f32", "f16"):
             raise ConfigurationError(

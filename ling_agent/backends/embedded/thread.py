@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...errors import BackendError, BackendUnavailable
+from ...errors import BackendUnavailable, LingAgentError
 from .engine import Engine
 from .generation import GenerationRequest
 from .settings import EngineSettings
@@ -117,7 +117,7 @@ def _answer(item: Item, error: BaseException) -> None:
     """Give an error to who has asked."""
     if isinstance(item, Question):
         item.future.set_exception(error)
-    elif isinstance(error, BackendError) or not isinstance(error, Exception):
+    elif isinstance(error, LingAgentError) or not isinstance(error, Exception):
         item.put(error)
     else:  # a defect here must reach the caller, not end the thread
         item.put(BackendUnavailable(f"the embedded engine failed: {error!r}"))

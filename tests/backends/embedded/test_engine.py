@@ -106,6 +106,7 @@ def test_a_thousand_steps_of_sixteen_conversations_are_those_of_each_alone(load:
         for text in answers[name]:
             answer = talk.step(alone, "on", sampling=Sampling(max_tokens=4), prefix=SYSTEM)
             assert answer.text == text
+        alone.close()
 
 
 def test_answers_at_the_same_time_are_complete_and_each_of_its_own_prompt(load: Load) -> None:
@@ -255,11 +256,12 @@ def test_the_numbers_add_up(load: Load) -> None:
     usage = generate(engine, SYSTEM + user("Two?"), prefix=SYSTEM, conversation="b").usage
     assert usage.cached_tokens is not None
     assert usage.evaluated_tokens == usage.prompt_tokens - usage.cached_tokens
+    assert usage.evaluated_tokens is not None
     assert usage.prefill_tokens_per_second is not None
     assert usage.decode_tokens_per_second is not None
     assert usage.constrained_tokens == usage.forced_tokens == 0
     total = usage + usage
-    assert total.evaluated_tokens == 2 * usage.evaluated_tokens
+    assert total.evaluated_tokens == usage.evaluated_tokens * 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -289,6 +291,46 @@ def test_a_state_of_another_model_or_other_settings_is_refused_and_computed_agai
     assert generate(other, prompt, conversation="run").text == text
     with pytest.raises(Exception, match="no state of the run 'unknown'"):
         engine.save_state("unknown", path)
+
+
+def test_a_state_that_is_saved_in_the_middle_of_an_answer_is_that_of_its_own_tokens(
+    load: Load, tmp_path: Path
+) -> None:
+    engine, path = load(), tmp_path / "run.state"
+    generate(engine, SYSTEM + user("A long way round. " * 10), conversation="run")
+    turned = SYSTEM + user("Another way.")
+    begin(engine, turned, conversation="run")
+    for _ in range(6):
+        engine.tick()
+    engine.save_state("run", path)
+    finish(engine)
+    other = load()
+    assert other.load_state("run", path) == ""
+    resumed = generate(other, turned, conversation="run")
+    assert resumed.text == generate(load(), turned).text
+    assert resumed.usage.cached_tokens
+
+
+def test_a_state_whose_answer_is_no_exact_text_can_be_saved(load: Load, tmp_path: Path) -> None:
+    engine, prompt = load(), user("Hello.")
+    # Warm enough for bytes that are no character.
+    wild = Sampling(temperature=3.0, max_tokens=60)
+    answer = generate(engine, prompt, conversation="run", sampling=wild)
+    assert "\ufffd" in answer.text
+    engine.save_state("run", tmp_path / "run.state")
+    other = load()
+    assert other.load_state("run", tmp_path / "run.state") == ""
+    assert generate(other, prompt, conversation="run").usage.evaluated_tokens == 1
+
+
+def test_a_state_is_not_loaded_into_a_run_that_is_at_work(load: Load, tmp_path: Path) -> None:
+    engine, path = load(), tmp_path / "run.state"
+    expected = generate(engine, user("Hello."), conversation="run").text
+    engine.save_state("run", path)
+    answer = begin(engine, user("Hello."), conversation="run")
+    assert "is at work" in engine.load_state("run", path)
+    finish(engine)
+    assert answer.text == expected
 
 
 @pytest.mark.parametrize(
