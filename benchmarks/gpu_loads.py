@@ -94,12 +94,14 @@ def main() -> None:
         "\n| | settings | GiB on the card | prompt tok/s | answer tok/s |\n|---|---|---:|---:|---:|"
     )
     print("\n".join(rows))
+    # Caches alone that are a tenth larger than the card.
+    n_ctx = int(card.total * 1.1 / (64 * first.model.header.kv_bytes())) // 256 * 256 + 256
     try:
-        Engine(EngineSettings(path, n_ctx=32768, n_parallel=64)).close()
+        Engine(EngineSettings(path, n_ctx=n_ctx, n_parallel=64)).close()
     except BackendUnavailable as error:
-        print(f"\n64 conversations of 32,768 tokens: `{error}`")
+        print(f"\n64 conversations of {n_ctx:,} tokens: `{error}`")
     else:
-        print("\n64 conversations of 32,768 tokens fit this card.")
+        sys.exit(f"error: 64 conversations of {n_ctx:,} tokens fit, which was not expected")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ class LlamaCppBackend(Backend):
         )
         self._constrained = constrained
         self._profile = get_profile(profile) if isinstance(profile, str) else profile
+        self._newest_beginning: tuple[object, str] | None = None
         self._thread: EngineThread | None = None
         self._lock = threading.Lock()
 
@@ -143,7 +144,7 @@ class LlamaCppBackend(Backend):
             cancelled=delivery.cancelled,
             sampling=request.sampling,
             stop=profile.stop,
-            prefix=_shared_beginning(messages, request.tools, profile.template),
+            prefix=self._beginning(messages, request.tools, profile.template),
             prefill=request.prefill,
             conversation=request.conversation,
             stop_when=request.stop_when,
@@ -153,6 +154,16 @@ class LlamaCppBackend(Backend):
             constrained=self._constrained,
             answer_schema=request.answer_schema,
         )
+
+    def _beginning(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]], template: str
+    ) -> str:
+        """`_shared_beginning`, rendered once for the steps of a run."""
+        key = (messages[0], tools, template)
+        known = self._newest_beginning
+        if known is None or known[0] != key:
+            self._newest_beginning = known = (key, _shared_beginning(messages[0], tools, template))
+        return known[1]
 
     def tool_notes(self, tools: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         if not tools or not self._constrained or importlib.util.find_spec("llguidance") is None:
@@ -224,10 +235,10 @@ async def _prefilled(delivery: Delivery, prefill: str) -> AsyncGenerator[Chunk, 
 
 
 def _shared_beginning(
-    messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]], template: str
+    first: Mapping[str, Any], tools: Sequence[Mapping[str, Any]], template: str
 ) -> str:
     """What prompts with these instructions and tools have in common, whatever the task is."""
-    head = [message for message in messages[:1] if message["role"] == "system"]
+    head = [first] if first["role"] == "system" else []
     one, other = (
         render([*head, {"role": "user", "content": text}], tools or None, template=template)
         for text in ("a", "b")

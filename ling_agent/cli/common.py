@@ -170,6 +170,8 @@ def result_to_json(result: RunResult) -> dict[str, Any]:
             "prompt_tokens": usage.prompt_tokens,
             "completion_tokens": usage.completion_tokens,
             "cached_tokens": usage.cached_tokens,
+            "constrained_tokens": usage.constrained_tokens,
+            "forced_tokens": usage.forced_tokens,
             "requests": usage.requests,
             "tool_calls": usage.tool_calls,
             "seconds": round(usage.seconds, 3),
