@@ -28,10 +28,13 @@ _captured: list[tuple[LlamaLog, Callable[..., None]]] = []
 
 
 def capture_log(lib: Any) -> LlamaLog:
-    """Take over llama.cpp's log, once per process: its callback is global."""
+    """Take over llama.cpp's log, which is one for the process: anew with each model.
+
+    Somebody else may have taken it meanwhile, and lost the function that it then calls.
+    """
     if not _captured:
         capture = LlamaLog()
-        callback = lib.llama_log_callback(capture)
-        lib.llama_log_set(callback, None)
-        _captured.append((capture, callback))
-    return _captured[0][0]
+        _captured.append((capture, lib.llama_log_callback(capture)))
+    capture, callback = _captured[0]
+    lib.llama_log_set(callback, None)
+    return capture

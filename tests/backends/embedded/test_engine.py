@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from ling_agent import Sampling
+from ling_agent.backends.embedded.engine import Engine
 from ling_agent.backends.embedded.settings import EngineSettings
 from ling_agent.errors import BackendUnavailable, ConfigurationError, ContextOverflow
 
+from . import synthetic
 from .conftest import Load
 from .support import Talk, begin, finish, generate, user
 
@@ -351,6 +353,20 @@ def test_settings_that_cannot_be_are_refused_by_name(
         EngineSettings(Path("x.gguf"), **settings)  # pyright: ignore[reportArgumentType]
 
 
+def test_the_reason_of_a_failure_is_told_whoever_had_the_log_before(
+    load: Load, tmp_path: Path
+) -> None:
+    lib = load().model.lib
+    elsewhere = lib.llama_log_callback(print)
+    lib.llama_log_set(elsewhere, None)
+    broken = tmp_path / "broken.gguf"
+    synthetic.write_dense(broken)
+    data = broken.read_bytes()
+    broken.write_bytes(data[: len(data) // 2])
+    with pytest.raises(BackendUnavailable, match=r"could not load .*(corrupted|not within|bounds)"):
+        Engine(EngineSettings(broken))
+
+
 @pytest.mark.parametrize("settings", [{"kv_type": "q8_0"}, {"n_cpu_moe": 2}, {"n_batch": 1}])
 def test_other_settings_compute_too(load: Load, settings: dict[str, int | str]) -> None:
     kind = "moe" if "n_cpu_moe" in settings else "dense"
@@ -360,6 +376,7 @@ def test_other_settings_compute_too(load: Load, settings: dict[str, int | str]) 
 FLAT = """
 import resource, sys
 from pathlib import Path
+from ling_agent.backends.embedded.engine import Engine
 from ling_agent.backends.embedded.engine import Engine
 from ling_agent.backends.embedded.settings import EngineSettings
 from tests.backends.embedded.support import Talk, user
