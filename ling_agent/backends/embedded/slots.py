@@ -66,11 +66,14 @@ class Slots:
     Args:
         model: The loaded model.
         budget: Bytes for snapshots of conversations, and as many for shared beginnings.
+
+    Attributes:
+        prefixes: The shared beginnings.
     """
 
     def __init__(self, model: LoadedModel, budget: int) -> None:
         self._model = model
-        self._budget = budget
+        self.budget = budget
         self._slots = [Slot(stream) for stream in range(model.n_parallel)]
         self._conversations: OrderedDict[str, Conversation] = OrderedDict()
         self._recent: list[Slot] = list(self._slots)  # least recently used first
@@ -115,7 +118,7 @@ class Slots:
             self._empty(conversation.slot)
         conversation.text, conversation.tokens = text, tokens
         conversation.snapshot = snapshot
-        self._drop_snapshots()
+        self._drop_snapshots(keep=conversation)
 
     def acquire(self, conversation: Conversation, tokens: Sequence[int]) -> Slot | None:
         """A slot for a conversation whose prompt has these tokens; None when all are at work.
@@ -173,8 +176,9 @@ class Slots:
         return next((slot for slot in self._recent if not slot.busy), None)
 
     def _move_in(self, conversation: Conversation, slot: Slot) -> None:
-        self._move_out(slot)
+        # First, or it might have to make room for the one that moves out.
         snapshot, conversation.snapshot = conversation.snapshot, None
+        self._move_out(slot)
         slot.owner, conversation.slot = conversation, slot
         if snapshot is not None and self._model.write_state(slot.stream, snapshot.data):
             slot.tokens = list(snapshot.tokens)
@@ -201,13 +205,18 @@ class Slots:
         for conversation in idle[: max(excess, 0)]:
             del self._conversations[conversation.name]
 
-    def _drop_snapshots(self) -> None:
-        """The oldest snapshots make room; their conversations are computed again."""
-        kept = [one for one in self._conversations.values() if one.snapshot is not None]
+    def _drop_snapshots(self, keep: Conversation | None = None) -> None:
+        """The oldest snapshots make room; their conversations are computed again.
+
+        Args:
+            keep: Whose snapshot was asked for, however large it is.
+        """
+        known = [one for one in self._conversations.values() if one is not keep]
+        kept = [one for one in known if one.snapshot is not None]
         size = sum(one.snapshot.size for one in kept if one.snapshot is not None)
         excess = len(kept) - _KEPT_SNAPSHOTS
         for conversation in kept:
-            if excess <= 0 and size <= self._budget:
+            if excess <= 0 and size <= self.budget:
                 return
             assert conversation.snapshot is not None
             excess, size = excess - 1, size - conversation.snapshot.size

@@ -6,6 +6,7 @@ what makes these tests worth something (see ``test_synthetic``).
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ling_agent import Sampling
+from ling_agent.backends import TextChunk
 from ling_agent.backends.embedded.engine import Engine
 from ling_agent.backends.embedded.settings import EngineSettings
 from ling_agent.errors import BackendUnavailable, ConfigurationError, ContextOverflow
@@ -236,11 +238,22 @@ def test_every_byte_and_script_survives_tokens_and_pieces(load: Load) -> None:
     text = "Grüße 🎉 日本語 \u2028 <tool_call> \t\r\n " + "".join(map(chr, range(1, 256)))
     tokens = engine.model.vocabulary.tokenize(text)
     assert b"".join(map(engine.model.vocabulary.piece, tokens)).decode() == text
-    # One token a byte: pieces must not be cut inside a character. Greedy text of random weights
-    # is no such text, so the answer's decoder is given one.
-    answer = generate(engine, user(text), sampling=Sampling(temperature=2.0, max_tokens=200))
-    for chunk in answer.chunks[:-1]:
-        assert getattr(chunk, "text", "?").encode("utf-8", "strict")
+
+
+@pytest.mark.parametrize(
+    "text", ["Grüße aus Köln 🎉👩‍👩‍👧", "日本語と中文，混在", "\u00ad\u2028\U0010ffff"]
+)
+def test_no_piece_of_an_answer_breaks_a_character(load: Load, text: str) -> None:
+    # The tiny vocabulary has a token for each byte and none for a character of several.
+    schema = {"type": "object", "properties": {"x": {"const": text}}, "required": ["x"]}
+    long = Sampling(max_tokens=200)
+    answer = generate(load(), user("Say it."), answer_schema=schema, sampling=long)
+    assert json.loads(answer.text) == {"x": text}
+    pieces = [chunk.text for chunk in answer.chunks if isinstance(chunk, TextChunk)]
+    assert len(pieces) > len(text)
+    assert "\ufffd" not in "".join(pieces)
+    cut = generate(load(), user("Say it."), answer_schema=schema, sampling=Sampling(max_tokens=9))
+    assert answer.text.startswith(cut.text.rstrip("\ufffd"))
 
 
 def test_sampling_is_reproducible_by_its_seed(load: Load) -> None:
@@ -323,6 +336,16 @@ def test_a_state_whose_answer_is_no_exact_text_can_be_saved(load: Load, tmp_path
     other = load()
     assert other.load_state("run", tmp_path / "run.state") == ""
     assert generate(other, prompt, conversation="run").usage.evaluated_tokens == 1
+
+
+def test_a_state_that_is_loaded_is_kept_however_large_it_is(load: Load, tmp_path: Path) -> None:
+    engine, path = load(), tmp_path / "run.state"
+    generate(engine, user("Hello."), conversation="run")
+    engine.save_state("run", path)
+    other = load()
+    other.slots.budget = 1
+    assert other.load_state("run", path) == ""
+    assert generate(other, user("Hello."), conversation="run").usage.evaluated_tokens == 1
 
 
 def test_a_state_is_not_loaded_into_a_run_that_is_at_work(load: Load, tmp_path: Path) -> None:
