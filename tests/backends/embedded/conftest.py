@@ -11,6 +11,8 @@ from ling_agent.backends.embedded.engine import Engine
 from ling_agent.backends.embedded.settings import EngineSettings
 
 from . import synthetic
+from .vocabularies import PLAIN_TAGS, SPECIAL_TAGS, Loaded
+from .vocabularies import load as load_vocabulary
 
 Load = Callable[..., Engine]
 
@@ -39,3 +41,9 @@ def load(tiny_models: dict[str, Path]) -> Iterator[Load]:
     yield load
     for engine in engines:
         engine.close()
+
+
+@pytest.fixture(scope="module", params=[SPECIAL_TAGS, PLAIN_TAGS])
+def loaded(request: pytest.FixtureRequest) -> Loaded:
+    """A real vocabulary: with tags as tokens of their own, and without."""
+    return load_vocabulary(str(request.param))
