@@ -14,14 +14,13 @@ import numpy as np
 from gguf import GGUFWriter
 from numpy.typing import NDArray
 
-from benchmarks.synthetic_ling import (
+from benchmarks.synthetic_ling import Shape, write_model
+from benchmarks.synthetic_vocabulary import (
     CONTROL,
     USER_DEFINED,
-    Shape,
     Vocabulary,
     add_vocabulary,
     build_vocabulary,
-    write_model,
 )
 
 WIDTH = 64

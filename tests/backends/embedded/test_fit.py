@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.synthetic_ling import LING_VOCABULARY, Shape, plan
+from benchmarks.synthetic_ling import Shape, plan
+from benchmarks.synthetic_vocabulary import LING_VOCABULARY
 from ling_agent import BackendUnavailable, ConfigurationError
 from ling_agent.backends.embedded.fit import (
     Context,

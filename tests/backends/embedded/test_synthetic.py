@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import synthetic_ling as ling
+from benchmarks.synthetic_vocabulary import LING_VOCABULARY, ling_vocabulary
 from ling_agent.backends.gguf import read_gguf_header
 
 from . import synthetic
@@ -156,12 +157,12 @@ def test_the_header_counts_a_cache_for_attention_only(loaded: Loaded) -> None:
 
 
 def test_the_numbers_of_ling_mini_add_up_to_its_parameters() -> None:
-    total, active = ling.parameters(ling.Shape(), ling.LING_VOCABULARY)
+    total, active = ling.parameters(ling.Shape(), LING_VOCABULARY)
     assert (round(total / 1e9, 2), round(active / 1e9, 1)) == (16.26, 1.4)
 
 
 def test_the_vocabulary_of_ling_has_its_size_and_its_special_ids() -> None:
-    vocabulary = ling.ling_vocabulary()
+    vocabulary = ling_vocabulary()
     assert len(set(vocabulary.tokens)) == len(vocabulary.kinds) == 157_184
     named = {number: vocabulary.tokens[number] for number in (156_891, 156_892, 156_895)}
     assert list(named.values()) == ["<|startoftext|>", "<|endoftext|>", "<|role_end|>"]
