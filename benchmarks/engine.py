@@ -96,9 +96,13 @@ class Bench:
         self.thread.put(Question(work, future))
         return future.result()
 
-    def median(self, measure: Callable[[], float]) -> float:
-        """Of all rounds."""
-        return statistics.median(measure() for _ in range(self.rounds))
+    def on_bare(self, work: Callable[[BareLoop], T]) -> T:
+        """Run something on the bare loop, in the same thread.
+
+        Two threads that compute in turn would have two teams of OpenMP threads, more than there
+        are cores, and all of them would wait for each other slowly.
+        """
+        return self.ask(lambda _: work(self.bare))
 
 
 def answer(engine: Engine, requests: Sequence[GenerationRequest]) -> list[Usage]:
@@ -164,8 +168,9 @@ def inside_calls(bench: Bench) -> Row:
     for _ in range(bench.rounds):
         usage, tokens = bench.ask(call)
         prompt, made = tokens[: usage.prompt_tokens], tokens[usage.prompt_tokens :]
-        bench.bare.prefill(prompt)
-        ratios.append(bench.bare.given(made) / usage.decode_seconds)
+        bench.on_bare(lambda bare, prompt=prompt: bare.prefill(prompt))
+        seconds = bench.on_bare(lambda bare, made=made: bare.given(made))
+        ratios.append(seconds / usage.decode_seconds)
         counts = f"{usage.completion_tokens} tokens, {usage.forced_tokens} forced"
         detail = f"{counts}, {speed(usage):.1f} tok/s"
     return Row(
@@ -182,8 +187,9 @@ def agent_speed(bench: Bench) -> Row:
     detail = ""
     for _ in range(bench.rounds):
         usage = agent.run_sync(TASK).usage
-        bench.bare.prefill(tokens)
-        bare = usage.completion_tokens / bench.bare.free(usage.completion_tokens)
+        count = usage.completion_tokens
+        bench.on_bare(lambda bare: bare.prefill(tokens))
+        bare = count / bench.on_bare(lambda bare, count=count: bare.free(count))
         ratios.append(speed(usage) / bare)
         detail = f"{bare:.1f} tok/s bare"
     return Row("agent's decode / a bare loop", statistics.median(ratios), "≥ 0.97", detail)
@@ -279,10 +285,11 @@ def own_grammar(bench: Bench) -> Row:
     ratios: list[float] = []
     detail = ""
     for _ in range(bench.rounds):
-        bench.bare.prefill(tokens)
-        count, seconds = bench.bare.with_grammar(schema, 200)
-        bench.bare.prefill(tokens)
-        ratios.append((count / seconds) / (count / bench.bare.free(count)))
+        bench.on_bare(lambda bare: bare.prefill(tokens))
+        count, seconds = bench.on_bare(lambda bare: bare.with_grammar(schema, 200))
+        bench.on_bare(lambda bare: bare.prefill(tokens))
+        free = bench.on_bare(lambda bare, count=count: bare.free(count))
+        ratios.append(free / seconds)
         detail = f"{count} tokens, {count / seconds:.1f} tok/s"
     return Row("llama-cpp-python's own grammar / free", statistics.median(ratios), "", detail)
 
@@ -318,7 +325,7 @@ def main() -> None:
     bench = Bench(path, tokens=options.tokens, rounds=options.rounds, n_batch=options.n_batch)
     gpu = bench.ask(lambda engine: engine.model.gpu)
     rows = measure(bench, on_gpu=gpu is not None)
-    bench.ask(lambda _: bench.bare.close())
+    bench.on_bare(lambda bare: bare.close())
     versions = ("llama-cpp-python", "llguidance")
     on = gpu.name if gpu is not None else "CPU"
     if options.json:
