@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +33,7 @@ from .embedded.settings import EngineSettings
 if TYPE_CHECKING:  # these load llama.cpp's companions, which are an extra
     from .embedded.engine import Engine
     from .embedded.generation import GenerationRequest
+    from .embedded.model import LoadedModel
     from .embedded.thread import EngineThread
 
 T = TypeVar("T")
@@ -97,6 +98,7 @@ class LlamaCppBackend(Backend):
         self._profile = get_profile(profile) if isinstance(profile, str) else profile
         self._newest_beginning: tuple[object, str] | None = None
         self._thread: EngineThread | None = None
+        self._info: ModelInfo | None = None  # of the engine of that thread
         self._lock = threading.Lock()
 
     @property
@@ -105,7 +107,11 @@ class LlamaCppBackend(Backend):
 
     async def describe(self) -> ModelInfo:
         thread = await self._engine()
-        model = await self._ask(thread, lambda engine: engine.model)
+        if self._info is None:
+            self._info = self._info_of(await self._ask(thread, lambda engine: engine.model))
+        return self._info
+
+    def _info_of(self, model: LoadedModel) -> ModelInfo:
         header, n_ctx = model.header, model.n_ctx
         profile = self._profile
         if profile is None:
@@ -129,7 +135,11 @@ class LlamaCppBackend(Backend):
         thread = await self._engine()
         with Delivery() as delivery:
             thread.put(self._request(request, info.profile, delivery))
-            yield _prefilled(delivery, request.prefill) if request.prefill else delivery
+            if not request.prefill:
+                yield delivery
+                return
+            async with aclosing(_prefilled(delivery, request.prefill)) as chunks:
+                yield chunks
 
     def _request(
         self, request: ModelRequest, profile: Profile, delivery: Delivery
@@ -200,7 +210,7 @@ class LlamaCppBackend(Backend):
     async def aclose(self) -> None:
         """Let go of the model; it is freed when no other backend uses it."""
         with self._lock:
-            self._thread = None
+            self._thread = self._info = None
 
     async def _engine(self) -> EngineThread:
         if self._thread is None:

@@ -277,7 +277,9 @@ async def test_a_required_call_comes_whatever_was_asked(model: Path, temperature
     for choice in ("required", NamedTool("search_marketplace")):
         text, end = await ask(backend, "Say hello.", tool_choice=choice, sampling=sampling)
         calls = parse(text, tools=[OTHER, SEARCH]).calls
-        assert calls or end.finish_reason == "length"
+        assert text.startswith('<tool_call>\n{"name": "')
+        # Drawn at 1.5 a string may have no end.
+        assert calls or (temperature and end.finish_reason == "length")
         if isinstance(choice, NamedTool):
             assert {call.name for call in calls} <= {choice.name}
 

@@ -10,7 +10,8 @@ The nouns, each a module:
   tokens of a run; it owns a slot while it is in use and after that until the slot is needed.
 - `Snapshot` (snapshots): the state of a sequence as bytes: a conversation that lost its slot, the
   system prompt and tools that new conversations begin with, a file on disk.
-- `Sampler` (sampling): logits -> a token. `Guide` (guide): which tokens a call may have.
+- `Sampler` (sampling): logits -> a token. `Guide` (guide): which tokens a call may have; where one
+  begins is found by `FreeText` (triggers), what it may hold by `CallGrammars` (grammar, schemas).
 - `Generation` (generation): one answer in the making. `Scheduler` (scheduler): all of them, one
   batch at a time. `Engine` (engine) holds these together; `EngineThread` (thread) runs it.
 - `Delivery` (delivery): pieces of text from the engine's thread to an event loop.

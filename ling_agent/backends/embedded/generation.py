@@ -23,6 +23,7 @@ from .slots import Conversation, Slot
 from .vocabulary import Vocabulary
 
 _REPLACEMENT = "\ufffd"
+_MOST_REFUSALS = 64  # of one position
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,3 @@ class Generation:
         if not any(_REPLACEMENT in text for text in self._text):
             self.conversation.text = self.request.prompt + "".join(self._text)
             self.conversation.tokens = self.tokens
-
-
-_MOST_REFUSALS = 64

@@ -37,4 +37,5 @@ def capture_log(lib: Any) -> LlamaLog:
         _captured.append((capture, lib.llama_log_callback(capture)))
     capture, callback = _captured[0]
     lib.llama_log_set(callback, None)
+    capture.take_errors()  # those of another model
     return capture

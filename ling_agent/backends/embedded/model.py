@@ -27,6 +27,7 @@ from .system_memory import available_memory
 from .vocabulary import Vocabulary
 
 _ALL_LAYERS = 999
+_FLASH_ATTENTION = {None: -1, False: 0, True: 1}  # LLAMA_FLASH_ATTN_TYPE_
 _PARTIAL = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: what a recurrent model cannot be cut back to
 _OUT_OF_MEMORY = ("out of memory", "unable to allocate", "failed to allocate")
 
@@ -176,6 +177,7 @@ class LoadedModel:
         )
         if read:
             return True
+        self._log.take_errors()  # or the next failure would be told with this one's reason
         self.clear(stream)
         return False
 
@@ -268,6 +270,3 @@ class LoadedModel:
             n_cpu_moe=self.settings.n_cpu_moe,
         )
         raise BackendUnavailable(f"{self.header.path.name} does not fit {self.gpu.name}: {answer}")
-
-
-_FLASH_ATTENTION = {None: -1, False: 0, True: 1}

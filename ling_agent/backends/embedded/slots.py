@@ -242,7 +242,8 @@ class Slots:
         slot.checkpoints = [one for one in slot.checkpoints if one.length <= length]
         point = slot.checkpoints[-1] if slot.checkpoints else None
         if length and point is not None and point.length == length:
-            self._model.write_state(slot.stream, point.data, partial=True)
+            # Refused, it leaves the stream empty: then there is nothing to cut.
+            length *= self._model.write_state(slot.stream, point.data, partial=True)
         if length and self._model.cut(slot.stream, length):
             del slot.tokens[length:]
             return

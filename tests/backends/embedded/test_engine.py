@@ -18,6 +18,7 @@ from ling_agent import Sampling
 from ling_agent.backends import TextChunk
 from ling_agent.backends.embedded.engine import Engine
 from ling_agent.backends.embedded.settings import EngineSettings
+from ling_agent.backends.embedded.snapshots import Bytes
 from ling_agent.errors import BackendUnavailable, ConfigurationError, ContextOverflow
 
 from . import synthetic
@@ -65,6 +66,23 @@ def test_a_prompt_that_turns_off_before_its_end_gives_the_same_answer(
     turned = generate(engine, start + "blue, white", conversation="a")
     alone = generate(load(kind), start + "blue, white")
     assert turned.text == alone.text
+
+
+@pytest.mark.parametrize("kind", ["hybrid", "recurrent"])
+def test_a_checkpoint_that_is_refused_is_computed_again(
+    load: Load, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, prompt = load(kind), SYSTEM + user("Name three colours.")
+    expected = generate(engine, prompt, conversation="a").text
+    write_state = engine.model.write_state
+
+    def refused(stream: int, data: Bytes, *, partial: bool = False) -> bool:
+        return write_state(stream, data[:8] if partial else data, partial=partial)
+
+    monkeypatch.setattr(engine.model, "write_state", refused)
+    again = generate(engine, prompt, conversation="a")
+    assert again.text == expected
+    assert again.usage.cached_tokens == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
