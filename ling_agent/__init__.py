@@ -10,6 +10,7 @@ from __future__ import annotations
 from .agent import Agent
 from .approvals import Deny, Edit
 from .cancellation import CancelToken
+from .documents import Document
 from .errors import (
     BackendError,
     BackendRefused,
@@ -44,6 +45,7 @@ __all__ = [
     "ContextOverflow",
     "Deny",
     "DigestMismatch",
+    "Document",
     "DownloadError",
     "Edit",
     "HermesError",

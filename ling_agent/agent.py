@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,17 +17,19 @@ from .approvals import Approval, decide
 from .backends import Backend, open_backend
 from .blocking import run_blocking
 from .cancellation import CancelToken
-from .errors import ConfigurationError, ToolError
+from .documents import Document, DocumentLike, add_documents, read_documents
+from .errors import ConfigurationError, StoreError, ToolError
 from .events import Emit, Event, RunStarted
 from .limits import Limits, Sampling
 from .loop import Run
 from .memory import Memory, Trajectory
-from .memory.trajectory import unanswered
+from .memory.journal import Journal, claimed, off_loop
 from .messages import SystemMessage, UserMessage
 from .observe import leave_calls
 from .planning import HINTS, Planning, hint
 from .profiles import Profile
 from .results import RunResult
+from .resuming import check_resumable
 from .setup import RunSetup
 from .stream import RunStream, running
 from .tools import RunContext, Tool, Toolset
@@ -119,6 +123,7 @@ class Agent:
         task: str,
         *,
         session: str | None = None,
+        documents: Sequence[DocumentLike] = (),
         deps: Any = None,
         limits: Limits | None = None,
         cancel: CancelToken | None = None,
@@ -129,18 +134,22 @@ class Agent:
             task: What to do.
             session: Name of a conversation that this task continues, kept in the agent's memory;
                 one run at a time.
+            documents: Paths to text files, texts, or `Document` objects that the task is about. As
+                much as fits is shown to the model, which finds the rest with its recall tools.
             deps: Your own object, handed to tools as ``ctx.deps``.
             limits: In place of the agent's.
             cancel: Ends the run from outside, with its result.
 
         Raises:
-            ConfigurationError: The task is empty, the backend is configured wrongly, or a run of
-                the session has not ended.
+            ConfigurationError: The task is empty, a document cannot be read, the backend is
+                configured wrongly, or a run of the session has not ended, here or elsewhere.
+            StoreError: The session cannot be read, or the run cannot be kept. A store that fails
+                later ends the run with status ``failed``.
             BackendError: The model could not be asked even once. Later errors end the run as a
                 result with status ``failed``: it holds what was done until then.
         """
         setup = self._setup(deps, limits, cancel, watched=False)
-        with self._started(task, session, setup, _ignore) as run:
+        async with self._started(task, session, documents, setup, _ignore) as run:
             return await self._execute(run)
 
     @asynccontextmanager
@@ -149,6 +158,7 @@ class Agent:
         task: str,
         *,
         session: str | None = None,
+        documents: Sequence[DocumentLike] = (),
         deps: Any = None,
         limits: Limits | None = None,
         cancel: CancelToken | None = None,
@@ -163,7 +173,8 @@ class Agent:
             await stream.emit(RunStarted(run.run_id, task))
             return await self._execute(run)
 
-        with self._started(task, session, self._setup(deps, limits, token), emit) as run:
+        setup = self._setup(deps, limits, token)
+        async with self._started(task, session, documents, setup, emit) as run:
             stream = RunStream(token)
             undo = cancel.on_cancel(token.cancel) if cancel is not None else None
             try:
@@ -178,6 +189,7 @@ class Agent:
         task: str,
         *,
         session: str | None = None,
+        documents: Sequence[DocumentLike] = (),
         deps: Any = None,
         limits: Limits | None = None,
         cancel: CancelToken | None = None,
@@ -185,7 +197,14 @@ class Agent:
         """`run` for synchronous code; it also works (and blocks) where an event loop runs."""
         token = cancel or CancelToken()
         return run_blocking(
-            lambda: self.run(task, session=session, deps=deps, limits=limits, cancel=token),
+            lambda: self.run(
+                task,
+                session=session,
+                documents=documents,
+                deps=deps,
+                limits=limits,
+                cancel=token,
+            ),
             token.cancel,
         )
 
@@ -212,13 +231,12 @@ class Agent:
             ConfigurationError: The run has completed, has not ended yet, or an approval is for no
                 call that waits.
         """
-        with self.memory.claim(run_id):
-            trajectory = self.memory.store.load(run_id).fork()
-            _check_resumable(trajectory, run_id)
-            decisions = decide(trajectory, self._toolset, approvals or {})
+        async with claimed(self.memory.store, run_id):
+            journal = await self.memory.open(run_id, known=True)
+            check_resumable(journal.trajectory, run_id)
+            decisions = decide(journal.trajectory, self._toolset, approvals or {})
             setup = self._setup(deps, limits, cancel, watched=False)
-            run = Run(setup, trajectory, run_id, _ignore, decisions)
-            return await self._execute(run)
+            return await self._execute(Run(setup, journal, _ignore, decisions))
 
     def as_tool(self, *, name: str | None = None, description: str | None = None) -> Tool[..., Any]:
         """This agent as a tool of another: it takes a task and returns the answer.
@@ -255,66 +273,73 @@ class Agent:
             planning=self.planning if self.tools else "off",
             limits=limits or self.limits,
             sampling=self.sampling,
+            memory=self.memory,
             deps=deps,
             watched=watched,
             cancel=cancel,
         )
 
-    @contextmanager
-    def _started(
+    @asynccontextmanager
+    async def _started(
         self,
         task: str,
         session: str | None,
+        documents: Sequence[DocumentLike],
         setup: RunSetup,
         emit: Emit,
-    ) -> Generator[Run, None, None]:
+    ) -> AsyncGenerator[Run, None]:
         """A new run, which has its name for itself until the context is left."""
         if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError("the task is empty: say what the agent should do")
+        read = await read_documents(documents)
         run_id = session or uuid.uuid4().hex[:12]
-        with self.memory.claim(run_id):
-            trajectory = self._conversation(session)
-            trajectory.append(
-                "task",
-                UserMessage(task + hint(setup.planning, prefilled=self._backend.renders_prompts)),
-                task=task,
-            )
-            yield Run(setup, trajectory, run_id, emit)
+        store = self.memory.store
+        journal: Journal | None = None
+        try:
+            async with claimed(store, run_id):
+                journal = await self.memory.open(run_id, known=False)
+                self._write_task(journal.trajectory, task, read)
+                yield Run(setup, journal, emit)
+        finally:
+            if journal is not None and journal.forgotten:
+                with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
+                    await off_loop(store, lambda: store.delete(run_id))
 
-    def _conversation(self, session: str | None) -> Trajectory:
-        if session is not None and session in self.memory.store:
-            # A fork: results that were given out stay as they are, and a run that cannot even
-            # begin leaves the conversation as it was.
-            return leave_calls(self.memory.store.load(session).fork())
-        trajectory = Trajectory()
-        if self.instructions:
+    def _write_task(self, trajectory: Trajectory, task: str, documents: Sequence[Document]) -> None:
+        """Begin a conversation with the task, or go on with one."""
+        if len(trajectory):
+            leave_calls(trajectory)
+        elif self.instructions:
             trajectory.append("instructions", SystemMessage(self.instructions))
-        return trajectory
+        add_documents(trajectory, documents)
+        planning = self.planning if self.tools else "off"
+        told = hint(planning, prefilled=self._backend.renders_prompts)
+        trajectory.append("task", UserMessage(task + told), task=task)
 
     async def _execute(self, run: Run) -> RunResult:
-        """Run, and keep the trajectory; also that of a run whose task is cancelled.
+        """Run, and keep how it ended; also that of a run whose task is cancelled.
 
         A run that raises after the model has answered is kept as well: what its calls have done
         must not be forgotten, or they would be made again.
         """
+        journal = run.journal
         try:
             result = await run.execute()
         except BaseException as error:
             begun = any(entry.kind == "assistant" for entry in run.trajectory.newest_task())
-            if begun or isinstance(error, anyio.get_cancelled_exc_class()):
-                self.memory.store.save(run.run_id, run.trajectory)
+            with contextlib.suppress(StoreError):  # the error that is raised says more
+                if begun or isinstance(error, anyio.get_cancelled_exc_class()):
+                    await journal.flush()
+                else:
+                    await journal.withdraw()
             raise
-        self.memory.store.save(run.run_id, run.trajectory)
+        try:
+            await journal.flush(str(result.status))
+        except StoreError as error:
+            note = f"how the run ended could not be kept: {error}"
+            _log.warning("run %s: %s", run.run_id, note)
+            return dataclasses.replace(result, notes=(*result.notes, note))
         return result
-
-
-def _check_resumable(trajectory: Trajectory, run_id: str) -> None:
-    last = next((e for e in reversed(list(trajectory)) if e.message or e.kind == "limit"), None)
-    if last is None or last.kind != "assistant" or unanswered(trajectory):
-        return
-    raise ConfigurationError(
-        f"run {run_id!r} has completed: give a new task to run(task, session={run_id!r})"
-    )
 
 
 async def _ignore(*events: Event) -> None:

@@ -14,28 +14,34 @@ So the model decides whether it acts, and an acting one says first what it means
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from . import planning
 from .backends.base import ModelInfo, ModelRequest, ToolChoice
-from .events import Emit, StepStarted
+from .context import Context
+from .errors import BackendError, ContextOverflow
+from .events import Emit, Event, StepStarted
 from .intent import announced_tool
 from .limits import Sampling
-from .memory.trajectory import Trajectory
+from .memory.journal import Journal
+from .messages import UserMessage
 from .results import Plan, RunStatus, Usage
 from .setup import RunSetup
-from .tools.cutting import estimate_tokens
 from .turn import FirstCall, Turn, TurnReader
+
+_UNKNOWN_WINDOW = (
+    "the context window is unknown, so nothing is compacted: pass Memory(context_window=…)"
+)
 
 
 class Asker:
     """Asks the model for one run; used by one task at a time.
 
     Args:
-        setup: Backend, tools, sampling and limits.
-        trajectory: The conversation that is sent; only the loop appends to it.
-        run_id: Under which name a backend keeps the conversation's prefix.
+        setup: Backend, sampling and limits.
+        context: The conversation and the tools that are sent, kept within the model's window.
+        journal: The log, for what requests cost; its name is that of the backend's prefix cache.
         emit: Takes the events.
         on_plan: Takes the text of a plan with which a message begins.
 
@@ -50,20 +56,21 @@ class Asker:
     def __init__(
         self,
         setup: RunSetup,
-        trajectory: Trajectory,
-        run_id: str,
+        context: Context,
+        journal: Journal,
         emit: Emit,
         on_plan: Callable[[str], Awaitable[None]],
     ) -> None:
         self._setup = setup
-        self._trajectory = trajectory
-        self._run_id = run_id
+        self._trajectory = journal.trajectory
+        self._context = context
+        self._run_id = journal.run_id
         self._emit = emit
         self._on_plan = on_plan
         self._steps_taken = 0
         self._reader: TurnReader | None = None
         self.info: ModelInfo | None = None
-        self.step = trajectory.last_step
+        self.step = journal.trajectory.last_step
         self.usage = Usage()
         self.by_step: dict[int, Usage] = {}
         self.notes: list[str] = []
@@ -81,7 +88,10 @@ class Asker:
     async def describe(self) -> None:
         """Load or reach the model."""
         self.info = await self._setup.backend.describe()
+        self._context.describe(self.info)
         self.notes += [note for note in self.info.notes if note not in self.notes]
+        if self._context.budget is None:
+            self._note(_UNKNOWN_WINDOW)
 
     async def ask(
         self,
@@ -151,10 +161,10 @@ class Asker:
     async def _act(self, sampling: Sampling, plan: str) -> Turn:
         """The rest of a message that begins with a plan; a small model's ends with its call."""
         small = self.info is not None and self.info.small
-        text = planning.begin_call(plan, self._setup.tools.schemas, small=small)
+        text = planning.begin_call(plan, self._context.tools.schemas, small=small)
         complete = None
         if small:
-            complete = FirstCall(text, self._setup.tools.schemas, bare_json=self._bare_json)
+            complete = FirstCall(text, self._context.tools.schemas, bare_json=self._bare_json)
         turn = await self._request(sampling, prefill=text, stop_when=complete, plan_known=True)
         if not small or not turn.message.calls:
             return turn
@@ -193,17 +203,19 @@ class Asker:
     def _talked_about(self, turn: Turn, choice: ToolChoice) -> str | None:
         if choice != "auto" or turn.message.calls or turn.failures or turn.finish_reason != "stop":
             return None
-        return announced_tool(turn.answer, self._setup.tools.names)
+        return announced_tool(turn.answer, self._context.tools.names)
 
     def charge(self, usage: Usage) -> None:
         """Write what a request has cost into the trajectory."""
         self._reader = None
+        several: dict[str, Any] = {"requests": usage.requests} if usage.requests > 1 else {}
         self._trajectory.append(
             "usage",
             step=self.step,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             cached_tokens=usage.cached_tokens,
+            **several,
         )
 
     @property
@@ -211,9 +223,10 @@ class Asker:
         return self.info is None or self.info.profile.bare_json
 
     async def _begin(self) -> Sampling | RunStatus:
-        """Begin a step, unless a limit forbids it."""
+        """Begin a step, unless a limit forbids it; its prompt fits then."""
         if self._steps_taken >= self._setup.limits.max_steps:
             return RunStatus.max_steps
+        await self._context.fit(self.step, self._digest)
         sampling = await self._affordable()
         if sampling is None:
             return RunStatus.max_tokens
@@ -242,32 +255,76 @@ class Asker:
             only_plan: Cut off what begins behind the plan.
         """
         renders = self._setup.backend.renders_prompts
-        request = ModelRequest(
-            messages=tuple(self._trajectory.messages()),
-            tools=tuple(self._setup.tools.schemas),
-            sampling=sampling,
-            prefill=prefill if renders else "",
-            stop_when=stop_when if renders else None,
-            tool_choice=tool_choice,
-            conversation=self._run_id,
-            whole=whole,
-            watched=self._setup.watched,
-        )
-        self._reader = reader = TurnReader(
-            request,
-            step=self.step,
-            bare_json=self._bare_json,
-            keep_raw=renders,
-            emit=self._emit,
-            on_plan=_known_plan if plan_known else self._on_plan,
-            unless_call=unless_call and renders,
-            only_plan=only_plan and renders,
-        )
-        self._count(Usage(requests=1))
-        turn = await reader.read(self._setup.backend)
-        self._count(dataclasses.replace(turn.usage, requests=turn.usage.requests - 1))
+
+        def reader() -> TurnReader:
+            request = ModelRequest(
+                messages=self._context.messages(),
+                tools=tuple(self._context.tools.schemas),
+                sampling=sampling,
+                prefill=prefill if renders else "",
+                stop_when=stop_when if renders else None,
+                tool_choice=tool_choice,
+                conversation=self._run_id,
+                whole=whole,
+                watched=self._setup.watched,
+            )
+            return TurnReader(
+                request,
+                step=self.step,
+                bare_json=self._bare_json,
+                keep_raw=renders,
+                emit=self._emit,
+                on_plan=_known_plan if plan_known else self._on_plan,
+                unless_call=unless_call and renders,
+                only_plan=only_plan and renders,
+            )
+
+        turn = await self._send(reader)
         self._learn(turn)
         return turn
+
+    async def _send(self, reader: Callable[[], TurnReader]) -> Turn:
+        """Read the answer to a request; a second one is made when the first did not fit."""
+        self._reader = reading = reader()
+        self._count(Usage(requests=1))
+        try:
+            turn = await reading.read(self._setup.backend)
+        except ContextOverflow as error:
+            if reading.partial or not await self._context.overflowed(self.step, error):
+                raise
+            self._reader = reading = reader()
+            turn = await reading.read(self._setup.backend)
+        self._count(dataclasses.replace(turn.usage, requests=turn.usage.requests - 1))
+        return turn
+
+    async def _digest(self, note: str, max_tokens: int) -> str | None:
+        """What the model answers behind the live prompt to a note that is not kept."""
+        sampling = await self._affordable()
+        if sampling is None:
+            return None
+        request = ModelRequest(
+            messages=(*self._context.messages(), UserMessage(note)),
+            tools=tuple(self._context.tools.schemas),
+            sampling=dataclasses.replace(sampling, max_tokens=min(max_tokens, sampling.max_tokens)),
+            tool_choice="none",
+            conversation=self._run_id,
+            watched=False,
+        )
+        reader = TurnReader(
+            request,
+            step=self.step,
+            bare_json=False,
+            keep_raw=False,
+            emit=_nobody,
+            on_plan=_known_plan,
+        )
+        try:
+            turn = await self._send(lambda: reader)
+        except BackendError as error:
+            self._note(f"no record of the dropped steps was written: {error}")
+            return None
+        self.charge(turn.usage)
+        return None if turn.message.calls or turn.failures else turn.message.content
 
     def _learn(self, turn: Turn) -> None:
         """Take the notes that an answer brings."""
@@ -295,21 +352,15 @@ class Asker:
         if limit is None:
             return sampling
         if prompt_tokens is None:
-            prompt_tokens = await self._count_prompt()
+            prompt_tokens = await self._context.total(exact_above=0)
         left = limit - self.usage.total_tokens - prompt_tokens
         if left < 1:
             return None
         return dataclasses.replace(sampling, max_tokens=min(sampling.max_tokens, left))
 
-    async def _count_prompt(self) -> int:
-        """Tokens of the next prompt: those of the newest request and of what came after it."""
-        known, new = self._trajectory.tokens, self._trajectory.since_usage()
-        texts = [entry.text for entry in new if entry.message is not None]
-        if not known:
-            texts.append(json.dumps(self._setup.tools.schemas, ensure_ascii=False))
-        text = "\n".join(texts)
-        count = await self._setup.backend.count_tokens(text)
-        return known + (estimate_tokens(text) if count is None else count)
+
+async def _nobody(*events: Event) -> None:
+    """A record is no part of the conversation: nobody is shown how it is written."""
 
 
 async def _known_plan(text: str) -> None:

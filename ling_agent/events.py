@@ -90,6 +90,21 @@ class StepFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class Compacted:
+    """The prompt was shortened: the next request has another beginning than the last one.
+
+    Attributes:
+        reason: Why, on one line.
+        before: Tokens of the prompt before.
+        after: About how many it has now.
+    """
+
+    reason: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """The last event of a run."""
 
@@ -114,6 +129,7 @@ Event = (
     | ToolFinished
     | ApprovalRequested
     | Correction
+    | Compacted
     | StepFinished
     | RunFinished
 )

@@ -18,6 +18,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -28,18 +30,19 @@ from .approvals import Approval
 from .asking import Asker
 from .backends.base import NamedTool, ToolChoice
 from .cancellation import cancelled_by
-from .errors import BackendError, HermesError, LingAgentError
+from .context import Context
+from .errors import BackendError, HermesError, LingAgentError, StoreError
 from .events import Correction, Emit, PlanMade, PlanUpdated, StepFinished
-from .memory.trajectory import Trajectory, unanswered
+from .memory.journal import Journal
+from .memory.trajectory import call_order, unanswered
 from .messages import AssistantMessage, ToolMessage, UserMessage
 from .observe import Observer
-from .results import Plan, PlanStep, RunResult, RunStatus, Step, Usage
+from .results import Plan, RunResult, RunStatus, Step, Usage
+from .resuming import EMPTY, last_plan, mistake
 from .setup import RunSetup
 from .turn import Turn
 
 _MAX_REVISIONS = 3
-_EMPTY = "Your answer was empty. Call a tool, or answer the user."
-_CUT = "Your answer was cut off. Write it again, shorter, to the end."
 
 
 class Phase(Enum):
@@ -56,8 +59,8 @@ class Run:
 
     Args:
         setup: The agent's configuration with this run's own settings.
-        trajectory: Begins with the instructions and the task; a resumed run passes its old one.
-        run_id: Unique name of the run.
+        journal: The run's log and its store. It begins with the instructions and the task; a
+            resumed run passes its old one.
         emit: Takes the events, in order; may wait (that is the backpressure).
         approvals: Decisions for calls that waited, by call id.
     """
@@ -65,16 +68,17 @@ class Run:
     def __init__(
         self,
         setup: RunSetup,
-        trajectory: Trajectory,
-        run_id: str,
+        journal: Journal,
         emit: Emit,
         approvals: dict[str, Approval] | None = None,
     ) -> None:
+        trajectory = journal.trajectory
         self._setup = setup
+        self.journal = journal
         self.trajectory = trajectory
-        self.run_id = run_id
+        self.run_id = journal.run_id
         self._emit = emit
-        self._plan = _last_plan(trajectory)
+        self._plan = last_plan(trajectory)
         self._status: RunStatus | None = None
         self._output: str | None = None
         self._error: LingAgentError | None = None
@@ -83,10 +87,19 @@ class Run:
         self._answer_now = setup.limits.max_tool_calls == 0
         # After a message that was only a plan.
         self._next_choice: ToolChoice = "auto"
+        self._answered_once = False  # so that long runs need not look for it
         self._finished_step = 0
         self._deadline = math.inf
-        self._asker = Asker(setup, trajectory, run_id, emit, self._adopt_plan)
-        self._observer = Observer(setup, trajectory, run_id, emit, approvals or {})
+        self._context = Context(
+            setup.memory,
+            journal,
+            setup.tools,
+            answer=setup.sampling.max_tokens,
+            count=setup.backend.count_tokens,
+            emit=emit,
+        )
+        self._asker = Asker(setup, self._context, journal, emit, self._adopt_plan)
+        self._observer = Observer(setup, journal, self._context, emit, approvals or {})
 
     async def execute(self) -> RunResult:
         """Run to the end; only native cancellation and errors with nothing to lose are raised."""
@@ -96,7 +109,7 @@ class Run:
         with anyio.CancelScope(deadline=self._deadline) as deadline, cancelled_by(token):
             try:
                 await self._machine()
-            except (BackendError, HermesError) as error:
+            except (BackendError, HermesError, StoreError) as error:
                 self._fail(error)
             except hermes.HermesError as error:  # its own class: that package imports none of ours
                 self._fail(HermesError(str(error)))
@@ -111,6 +124,7 @@ class Run:
         if self._stopped():
             return
         await self._asker.describe()
+        await self.journal.flush("running")
         handlers = {
             Phase.PLAN: self._make_plan,
             Phase.CALL: self._call,
@@ -133,10 +147,10 @@ class Run:
         if unanswered(self.trajectory):
             self._asker.by_step[self._asker.step] = Usage()  # an earlier run paid for it
             return Phase.OBSERVE
-        last = self.trajectory.messages()[-1]
+        last = self.trajectory.last_message
         if isinstance(last, AssistantMessage):
             # A resumed run: an answer that could not be used was the last thing that happened.
-            self._note(_mistake(last.content))
+            self._note(mistake(last.content))
         if self._setup.planning == "explicit" and (
             self._plan is None or self._was_noted(planning.REVISE)
         ):
@@ -179,13 +193,19 @@ class Run:
     # -- CALL ---------------------------------------------------------------------------------
 
     async def _call(self) -> Phase:
-        first = not any(entry.kind == "assistant" for entry in self.trajectory.newest_task())
-        plans = self._setup.planning == "inline" and first and not self._answer_now
+        plans = self._setup.planning == "inline" and self._first and not self._answer_now
         if plans and self._setup.backend.renders_prompts:
             turn = await self._asker.ask_with_plan(self._plan)
         else:
             turn = await self._asker.ask(tool_choice=self._choice())
         return await self._take(turn)
+
+    @property
+    def _first(self) -> bool:
+        """Whether the next message is the task's first."""
+        return not self._answered_once and not any(
+            entry.kind == "assistant" for entry in self.trajectory.newest_task()
+        )
 
     def _choice(self) -> ToolChoice:
         """What the next message is to be, where the backend can be told."""
@@ -215,7 +235,7 @@ class Run:
             self._next_choice = self._to_carry_out(turn.plan)
             return await self._correct(planning.CARRY_OUT)
         if not turn.answer:
-            return await self._correct(_EMPTY)
+            return await self._correct(EMPTY)
         self._output = turn.answer
         cut = turn.finish_reason == "length"
         self._end(RunStatus.max_tokens if cut else RunStatus.completed)
@@ -299,8 +319,13 @@ class Run:
     def _append_turn(self, turn: Turn) -> None:
         failures = [dataclasses.asdict(failure) for failure in turn.failures.values()]
         data: dict[str, Any] = {"failures": failures} if failures else {}
-        self.trajectory.append("assistant", turn.message, step=self._asker.step, **data)
+        tokens = turn.usage.completion_tokens or None
+        self.trajectory.append(
+            "assistant", turn.message, step=self._asker.step, tokens=tokens, **data
+        )
+        self._answered_once = True
         self._asker.charge(turn.usage)
+        self._context.learn(turn.usage)
 
     async def _finish_step(self) -> None:
         self._finished_step = step = self._asker.step
@@ -311,7 +336,7 @@ class Run:
 
     def _was_noted(self, text: str) -> bool:
         """Whether this note is the newest message: an earlier run ended right behind it."""
-        return self.trajectory.messages()[-1] == UserMessage(text)
+        return self.trajectory.last_message == UserMessage(text)
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -340,13 +365,16 @@ class Run:
     def _steps(self) -> tuple[Step, ...]:
         """The requests of this run; a resumed one begins with the step whose calls it answered."""
         steps: dict[int, Step] = {}
+        seen: dict[int, list[ToolMessage]] = defaultdict(list)
         for entry in self.trajectory.newest_task():
             number, message = entry.step, entry.message
             if isinstance(message, AssistantMessage) and number in self._asker.by_step:
                 steps[number] = Step(number, message, (), self._asker.by_step[number])
             elif isinstance(message, ToolMessage) and number in steps:
-                seen = (*steps[number].observations, message)
-                steps[number] = dataclasses.replace(steps[number], observations=seen)
+                seen[number].append(message)
+        for number, messages in seen.items():
+            messages.sort(key=_by_call(steps[number].message))
+            steps[number] = dataclasses.replace(steps[number], observations=tuple(messages))
         return tuple(steps.values())
 
     def _result(self, seconds: float) -> RunResult:
@@ -363,32 +391,11 @@ class Run:
             error=self._error,
             pending_approvals=self._observer.pending_approvals if waiting else (),
             notes=tuple(self._asker.notes),
+            context=self._context.use(),
         )
 
 
-def _mistake(content: str) -> str:
-    """What to tell the model about a message that ended a run without being its answer."""
-    splitter = planning.PlanSplitter()
-    rest = splitter.feed(content) + splitter.finish()
-    if rest.strip():
-        return _CUT
-    return planning.CARRY_OUT if splitter.plan else _EMPTY
-
-
-def _last_plan(trajectory: Trajectory) -> Plan | None:
-    """The newest task's plan, with the steps done that its observations have done."""
-    plan: Plan | None = None
-    failed: dict[int, bool] = {}
-    for entry in trajectory.newest_task():
-        if entry.kind == "plan":
-            steps = tuple(PlanStep(text) for text in entry.data["steps"])
-            plan = Plan(entry.data["text"], steps, entry.data["revision"])
-            failed.clear()
-        elif isinstance(entry.message, ToolMessage):
-            failed[entry.step] = failed.get(entry.step, False) or entry.message.is_error
-    if unanswered(trajectory):
-        failed.pop(trajectory.last_step, None)
-    for any_failed in failed.values():
-        if plan is not None and not any_failed:
-            plan = planning.advance(plan)
-    return plan
+def _by_call(message: AssistantMessage) -> Callable[[ToolMessage], int]:
+    """Sorts observations of a message as its calls are."""
+    order = call_order(message)
+    return lambda observation: order(observation.call_id)

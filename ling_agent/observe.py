@@ -1,9 +1,8 @@
 """From calls to observations: approvals, repetitions, execution, and order.
 
 What has to be answered is read from the trajectory: the calls of its newest message that have no
-observation. Observations are appended in call order (models match results to calls by order alone);
-what finished before a cancellation is appended as well, so that no finished work is lost and no
-call runs twice.
+observation. That a call runs is written down before it does, and its observation as soon as there
+is one, so that no finished work is lost and no call is made twice, whatever ends the process.
 """
 
 from __future__ import annotations
@@ -13,13 +12,18 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 
 from .approvals import Approval, Deny, Edit
+from .context import Context
+from .errors import StoreError
 from .events import ApprovalRequested, Emit, Event, ToolFinished, ToolProgress, ToolStarted
 from .hermes import CallFailed
-from .memory.trajectory import Block, Trajectory, unanswered
+from .memory.journal import Journal
+from .memory.trajectory import Block, Trajectory, started, unanswered
+from .memory.window import text_size
 from .messages import ToolCall, ToolMessage
 from .repeats import RepeatGuard, reminder
 from .results import RunStatus, Usage
@@ -27,6 +31,7 @@ from .setup import RunSetup
 from .tools import RunContext, ToolOutcome, execute_calls
 
 _INTERRUPTED = "Error: the call was interrupted; whether it took effect is not known."
+_CALL_TEXT = 200  # characters
 _NOT_RUN = "Error: the call was not run. Make it again if it is still needed."
 
 
@@ -60,6 +65,7 @@ class _Batch:
         rejected: Ids of the calls that did not fit their tool and never ran.
         repeated: Whether a call was one that had been made before.
         status: Why the calls after them are not answered, or why the run ends with them.
+        error: Why a call could not be written down, before it ran or after.
     """
 
     step: int
@@ -70,26 +76,16 @@ class _Batch:
     rejected: set[str] = field(default_factory=set[str])
     repeated: bool = False
     status: RunStatus | None = None
+    error: StoreError | None = None
 
     @property
     def any_valid(self) -> bool:
         calls = {id_ for id_, block in self.blocks.items() if isinstance(block, ToolCall)}
         return not self.blocks or bool(calls - self.rejected)
 
-    def observations(self) -> list[ToolMessage]:
-        """The answers in call order, up to the first call that is still to be answered.
-
-        A call that has none although a later one was started (they run at the same time) cannot
-        be answered later: the order would be wrong. It is told not to have run.
-        """
-        answered = [id_ in self.answers for id_ in self.blocks]
-        leading = answered.index(False) if False in answered else len(answered)
-        started = [index for index, id_ in enumerate(self.blocks) if id_ in self.started]
-        end = max(leading, started[-1] + 1 if started else 0)
-        return [
-            self.answers.get(id_) or ToolMessage(id_, block.name or "", _NOT_RUN, True)
-            for id_, block in list(self.blocks.items())[:end]
-        ]
+    def observations(self) -> tuple[ToolMessage, ...]:
+        """The answers in call order."""
+        return tuple(self.answers[id_] for id_ in self.blocks if id_ in self.answers)
 
 
 class Observer:
@@ -103,14 +99,16 @@ class Observer:
     def __init__(
         self,
         setup: RunSetup,
-        trajectory: Trajectory,
-        run_id: str,
+        journal: Journal,
+        context: Context,
         emit: Emit,
         approvals: dict[str, Approval],
     ) -> None:
         self._setup = setup
-        self._trajectory = trajectory
-        self._run_id = run_id
+        self._journal = journal
+        self._trajectory = journal.trajectory
+        self._context = context
+        self._run_id = journal.run_id
         self._emit = emit
         self._approvals = approvals
         self._repeats = RepeatGuard(setup.limits.repeat_limit)
@@ -126,22 +124,38 @@ class Observer:
         """
         pending = unanswered(self._trajectory)
         batch = self._sort(pending, step)
+        for answer in tuple(batch.answers.values()):
+            self._append(batch, answer)
+            await self._emit(ToolFinished(answer, 0.0))
         try:
-            for answer in tuple(batch.answers.values()):
-                await self._emit(ToolFinished(answer, 0.0))
             await self._execute(batch, usage)
         finally:
-            # Also when cancelled: what has finished is kept.
-            observations = batch.observations()
-            for observation in observations:
-                self._trajectory.append("observation", observation, step=step)
+            # Also when cancelled: a call that was started must not be made again.
+            for id_ in batch.started - batch.answers.keys():
+                name = batch.blocks[id_].name or ""
+                self._append(batch, ToolMessage(id_, name, _INTERRUPTED, True))
+        if batch.error is not None:
+            raise batch.error
         if batch.status is RunStatus.needs_approval:
             await self._ask_approval(list(pending.values())[len(batch.blocks) :])
-        return Observed(tuple(observations), batch.any_valid, batch.repeated, batch.status)
+        return Observed(batch.observations(), batch.any_valid, batch.repeated, batch.status)
+
+    def _append(self, batch: _Batch, answer: ToolMessage) -> None:
+        """Write an observation into the log, with the call that it answers."""
+        batch.answers[answer.call_id] = answer
+        data: dict[str, Any] = {}
+        block = batch.blocks[answer.call_id]
+        if isinstance(block, ToolCall):
+            data["call"] = _call_text(block)
+        if self._context.is_memory_tool(answer.name):
+            data["memory"] = True
+        tokens = self._context.tokens(text_size(answer))
+        self._trajectory.append("observation", answer, step=batch.step, tokens=tokens, **data)
 
     def _sort(self, pending: dict[str, Block], step: int) -> _Batch:
         """Answer what needs no tool, find what runs, and stop where the run has to stop."""
         batch = _Batch(step)
+        begun = started(self._trajectory)  # by a process that did not live to see their end
         limit = self._setup.limits.max_tool_calls
         room = math.inf if limit is None else limit - self.executed
         for id_, block in pending.items():
@@ -152,6 +166,8 @@ class Observer:
                 break
             else:
                 call, answer = self._decided(block)
+                if answer is None and id_ in begun and not self._may_run_again(call):
+                    answer = ToolMessage(id_, call.name, _INTERRUPTED, True)
                 if answer is None:
                     answer = self._repetition(call, batch)
                 if answer is None:
@@ -164,10 +180,15 @@ class Observer:
                 batch.answers[id_] = answer
         return batch
 
+    def _may_run_again(self, call: ToolCall) -> bool:
+        tools = self._context.tools
+        return call.name in tools and tools[call.name].idempotent
+
     def _waits(self, call: ToolCall) -> bool:
-        if call.name not in self._setup.tools or call.id in self._approvals:
+        tools = self._context.tools
+        if call.name not in tools or call.id in self._approvals:
             return False
-        return self._setup.tools[call.name].needs_approval(call.arguments)
+        return tools[call.name].needs_approval(call.arguments)
 
     async def _ask_approval(self, blocks: list[Block]) -> None:
         calls = (block for block in blocks if isinstance(block, ToolCall))
@@ -225,12 +246,13 @@ class Observer:
     ) -> None:
         calls = {call.id: call for call in batch.runnable}
 
-        async def on_start(call: ToolCall) -> None:
+        async def on_start(call: ToolCall) -> bool:
+            if not await self._write_start(batch, call):
+                return False
             self.executed += 1
             batch.started.add(call.id)
-            # Until it is answered, a started call counts as interrupted.
-            batch.answers[call.id] = ToolMessage(call.id, call.name, _INTERRUPTED, True)
             send(ToolStarted(call))
+            return True
 
         async def on_finish(outcome: ToolOutcome) -> None:
             call = calls[outcome.call_id]
@@ -240,11 +262,12 @@ class Observer:
             self._repeats.observed(call, outcome.text)
             text = self._edit_note(call) + outcome.text
             message = ToolMessage(call.id, call.name, text, outcome.is_error)
-            batch.answers[call.id] = message
+            self._append(batch, message)
             send(ToolFinished(message, outcome.seconds))
+            await self._flush(batch)
 
         await execute_calls(
-            self._setup.tools,
+            self._context.tools,
             batch.runnable,
             RunContext(
                 self._setup.deps, run_id=self._run_id, step=batch.step, usage=usage, sink=sink
@@ -253,6 +276,22 @@ class Observer:
             on_start=on_start,
             on_finish=on_finish,
         )
+
+    async def _write_start(self, batch: _Batch, call: ToolCall) -> bool:
+        """Write down that a call runs, before it does; False when that cannot be written."""
+        if batch.error is None:
+            self._trajectory.append("call", step=batch.step, call_id=call.id)
+            await self._flush(batch)
+        if batch.error is not None:
+            self._trajectory.append("call", step=batch.step, call_id=call.id, begun=False)
+        return batch.error is None
+
+    async def _flush(self, batch: _Batch) -> None:
+        """Make the log safe; calls that run already may go on when that fails."""
+        try:
+            await self._journal.flush()
+        except StoreError as error:
+            batch.error = error
 
     def _edit_note(self, call: ToolCall) -> str:
         if not isinstance(self._approvals.get(call.id), Edit):
@@ -263,10 +302,18 @@ class Observer:
 
 def leave_calls(trajectory: Trajectory) -> Trajectory:
     """Answer what an ended run left unanswered, before the conversation goes on without it."""
+    begun = started(trajectory)
     for id_, block in unanswered(trajectory).items():
-        answer = ToolMessage(id_, block.name or "", _NOT_RUN, True)
+        text = _INTERRUPTED if id_ in begun else _NOT_RUN
+        answer = ToolMessage(id_, block.name or "", text, True)
         trajectory.append("observation", answer, step=trajectory.last_step)
     return trajectory
+
+
+def _call_text(call: ToolCall) -> str:
+    """A call as text, for search and for the lines that stand in place of its result."""
+    text = f"{call.name}({json.dumps(call.arguments, ensure_ascii=False)})"
+    return text if len(text) <= _CALL_TEXT else text[: _CALL_TEXT - 1] + "…"
 
 
 def _failure(id_: str, failure: CallFailed) -> ToolMessage:

@@ -134,6 +134,23 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextUse:
+    """How full the context window was at the end of a run.
+
+    Attributes:
+        tokens: Of the conversation as the next prompt would show it.
+        window: Tokens that the model accepts, prompt and answer together; None when unknown.
+        source: Where the count comes from: ``tokenizer`` (the newest request's usage, and the
+            model's tokenizer for what came after it), ``usage`` (the same, with an estimate by
+            the bytes per token that usage has shown), or ``estimate`` (by bytes alone).
+    """
+
+    tokens: int
+    window: int | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """The end of a run, whatever ended it; nothing that was done is lost.
 
@@ -148,6 +165,7 @@ class RunResult:
         error: Why the status is ``failed``; None otherwise.
         pending_approvals: Calls that wait for a decision, when the status is ``needs_approval``.
         notes: What was degraded or decided on the way, one line each.
+        context: How full the context window is; None for a run that ended before it was known.
     """
 
     output: str | None
@@ -160,6 +178,7 @@ class RunResult:
     error: LingAgentError | None = None
     pending_approvals: tuple[ToolCall, ...] = ()
     notes: tuple[str, ...] = ()
+    context: ContextUse | None = None
 
     @property
     def ok(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from .backends.base import Backend
 from .cancellation import CancelToken
 from .limits import Limits, Sampling
+from .memory import Memory
 from .planning import Planning
 from .tools import Toolset
 
@@ -21,6 +22,7 @@ class RunSetup:
     planning: Planning
     limits: Limits
     sampling: Sampling
+    memory: Memory
     deps: Any = None
     watched: bool = True
     cancel: CancelToken | None = None

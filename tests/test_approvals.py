@@ -69,7 +69,7 @@ async def test_a_decision_survives_a_limit_and_a_file(decision: Any, told: str) 
     assert (result.status, shop.ran) == (RunStatus.max_tool_calls, ["buy a"])
 
     memory = Memory()
-    memory.store.save("kept", Trajectory.from_jsonl(result.trajectory.to_jsonl()))
+    memory.store.append("kept", list(Trajectory.from_jsonl(result.trajectory.to_jsonl())))
     later = Shop(memory=memory)
     resumed = await Agent(
         ScriptedBackend(["done"]), tools=later.agent.tools, planning="off", memory=memory

@@ -30,7 +30,8 @@ from ling_agent.events import (
     ToolFinished,
     ToolStarted,
 )
-from ling_agent.messages import Message
+from ling_agent.memory import Entry
+from ling_agent.messages import Message, ToolMessage
 from ling_agent.planning import Planning
 from ling_agent.testing import Reply, ScriptedBackend
 
@@ -175,7 +176,7 @@ CASES: dict[str, Case] = {
     "max total tokens": limited([Reply(ADD, usage=Usage(90, 10))], max_total_tokens=180),
     "nothing affordable": limited([], max_total_tokens=1),
     "cut answer": Case([Reply("Paris is the", finish_reason="length")]),
-    "timeout": limited([Reply("never", delay=3600.0)], timeout=0.02),
+    "timeout": limited([Reply("never", delay=3600.0)], timeout=0.2),
     "no time at all": limited([], timeout=0),
     "cancelled in a tool": Case([calls(ADD, call("stop"))]),
     "needs approval": Case([calls(ADD, call("buy", item="a"), call("add", a=9, b=9))]),
@@ -221,8 +222,19 @@ def rechunked(case: Case, size: int | None) -> tuple[Agent, dict[str, Any]]:
 
 
 def said(result: RunResult) -> list[tuple[str, int, Message | None, Any]]:
-    """The trajectory without clocks."""
-    return [(e.kind, e.step, e.message, dict(e.data)) for e in result.trajectory]
+    """The trajectory without clocks.
+
+    What happened at the same time is sorted: calls begin and end in whatever order they do.
+    """
+    entries = sorted(result.trajectory, key=lambda e: (e.step, called(e)))
+    return [(e.kind, e.step, e.message, dict(e.data)) for e in entries]
+
+
+def called(entry: Entry) -> str:
+    """The call that an entry is about; empty for others, which keep their order."""
+    if isinstance(entry.message, ToolMessage):
+        return f"{entry.message.call_id} observation"
+    return f"{entry.data['call_id']} call" if entry.kind == "call" else ""
 
 
 def outcome(result: RunResult) -> dict[str, Any]:
@@ -237,6 +249,7 @@ def outcome(result: RunResult) -> dict[str, Any]:
         "pending": result.pending_approvals,
         "notes": result.notes,
         "trajectory": said(result),
+        "messages": result.trajectory.messages(),
     }
 
 

@@ -1,43 +1,51 @@
 """`Trajectory`: the append-only log of a run.
 
 An entry is written once and never changed; its id is its place. Messages are entries, so a prompt
-is a view of the log: `Trajectory.messages` reads it, nothing is stored twice.
+is a view of the log: nothing is stored twice, and a checkpoint or a fork is a number of entries.
+
+Observations are written when they come, in whatever order that is; the view puts those of one
+message into the order of its calls, because models match them by order alone.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import StoreError
+from ..errors import ConfigurationError
 from ..hermes import CallFailed
-from ..messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+from ..messages import AssistantMessage, Message, ToolCall, ToolMessage
+
+if TYPE_CHECKING:
+    from .search import Hit, SearchIndex
 
 EntryKind = Literal[
     "instructions",
+    "document",
     "task",
     "plan",
     "note",
     "assistant",
+    "call",
     "observation",
+    "pin",
+    "compaction",
     "limit",
     "approval",
     "error",
     "usage",
+    "withdrawal",
 ]
+"""What an entry is.
 
-_FORMAT, _VERSION = "ling_agent.trajectory", 1
-_MESSAGE_TYPES = {
-    "system": SystemMessage,
-    "user": UserMessage,
-    "assistant": AssistantMessage,
-    "tool": ToolMessage,
-}
+``assistant`` is one message of the model: its text, its reasoning and its calls, which are one
+string of bytes to the model. ``call`` says that a call has begun to run. ``compaction`` changes
+what later prompts show, ``pin`` keeps something in them. ``withdrawal`` takes the entries since
+``data["since"]`` out of the conversation: of a task that could not even begin.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class Entry:
         message: What the model sees of it; None for entries that it does not see.
         data: JSON data that belongs to it, for example a plan's steps.
         tokens: Size in tokens, where it is known.
-        time: Seconds since the epoch. It is never part of a prompt.
+        time: Seconds since the epoch. It is never part of a prompt, and nothing is ordered by it.
     """
 
     id: int
@@ -66,7 +74,7 @@ class Entry:
 
     @property
     def text(self) -> str:
-        """What can be searched: the message's text, or the data as JSON."""
+        """What can be read of it: the message's text, or the data as JSON."""
         match self.message:
             case None:
                 return json.dumps(self.data, ensure_ascii=False) if self.data else ""
@@ -76,12 +84,29 @@ class Entry:
             case message:
                 return message.content
 
+    @property
+    def handle(self) -> str:
+        """What the model calls it: ``e`` and its id."""
+        return f"e{self.id}"
+
 
 class Trajectory:
     """Append-only log of entries; iterate over it to read them."""
 
-    def __init__(self) -> None:
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        """Begin with entries of another log.
+
+        Raises:
+            ConfigurationError: They are not numbered from 0 on.
+        """
         self._entries: list[Entry] = []
+        self._tasks: list[int] = []  # ids of the tasks that are part of the conversation
+        self._usage: Entry | None = None
+        self._last: Entry | None = None  # the newest with a message
+        self._last_step = 0
+        self._index: SearchIndex | None = None
+        for entry in entries:
+            self.extend(entry)
 
     def append(
         self,
@@ -96,8 +121,36 @@ class Trajectory:
         number = len(self._entries)
         parent = number - 1 if number else None
         entry = Entry(number, parent, step, kind, message, data, tokens, time.time())
-        self._entries.append(entry)
+        self.extend(entry)
         return entry
+
+    def extend(self, entry: Entry) -> None:
+        """Take over an entry of another log, which is the next of this one.
+
+        Raises:
+            ConfigurationError: It is not the next.
+        """
+        if entry.id != len(self._entries):
+            raise ConfigurationError(f"entry {len(self._entries)} is missing")
+        self._entries.append(entry)
+        self._last_step = max(self._last_step, entry.step)
+        if entry.message is not None:
+            self._last = entry
+        match entry.kind:
+            case "task":
+                self._tasks.append(entry.id)
+            case "usage":
+                self._usage = entry
+            case "withdrawal":
+                self._withdraw(entry.data["since"])
+            case _:
+                pass
+
+    def _withdraw(self, since: int) -> None:
+        self._tasks = [task for task in self._tasks if task < since]
+        self._last = next(
+            (e for e in reversed(self._entries[:since]) if e.message is not None), None
+        )
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(tuple(self._entries))
@@ -108,59 +161,108 @@ class Trajectory:
     def __getitem__(self, index: int) -> Entry:
         return self._entries[index]
 
-    def fork(self) -> Trajectory:
-        """A trajectory that begins with these entries and goes on for itself."""
-        fork = Trajectory()
-        fork._entries = self._entries.copy()
-        return fork
+    def __reversed__(self) -> Iterator[Entry]:
+        return reversed(self._entries)
+
+    def since(self, length: int) -> list[Entry]:
+        """The entries behind the first ``length``."""
+        return self._entries[length:]
+
+    def fork(self, length: int | None = None) -> Trajectory:
+        """A trajectory that begins with these entries and goes on for itself.
+
+        Args:
+            length: With how many of them; see `checkpoint`. All by default.
+        """
+        return Trajectory(self._entries[:length])
+
+    def checkpoint(self, step: int) -> int:
+        """Where a step ends, as a number of entries: that is all that a checkpoint is.
+
+        Args:
+            step: Number of the model request; 0 for the beginning, before the first.
+
+        Raises:
+            ConfigurationError: There is no such step.
+        """
+        if not 0 <= step <= self.last_step:
+            raise ConfigurationError(f"there is no step {step}: the newest is {self.last_step}")
+        if step == 0:
+            return next((e.id for e in self._entries if e.step), len(self._entries))
+        return max((e.id for e in self._entries if e.step == step), default=-1) + 1
 
     @property
     def last_step(self) -> int:
         """The newest model request's number; 0 before the first."""
-        return max((entry.step for entry in self._entries), default=0)
+        return self._last_step
+
+    @property
+    def last_message(self) -> Message | None:
+        """The newest message of the conversation; None when there is none.
+
+        While calls are answered at the same time it is the observation that came last.
+        """
+        return self._last.message if self._last is not None else None
 
     def messages(self) -> list[Message]:
         """The conversation, oldest first: what the model sees when everything fits."""
-        return [entry.message for entry in self._entries if entry.message is not None]
+        return [message for _, message in conversation(self._entries)]
+
+    @property
+    def task(self) -> Entry | None:
+        """The newest task; None before the first."""
+        return self._entries[self._tasks[-1]] if self._tasks else None
 
     def newest_task(self) -> list[Entry]:
         """The entries since the newest task, which is the first of them."""
-        for index in range(len(self._entries) - 1, -1, -1):
-            if self._entries[index].kind == "task":
-                return self._entries[index:]
-        return list(self._entries)
+        return self._entries[self._tasks[-1] if self._tasks else 0 :]
 
     @property
     def tokens(self) -> int:
         """Tokens of the conversation as far as they are known: the newest prompt and its answer."""
-        usage = self._newest_usage()
-        if usage is None:
+        if self._usage is None:
             return 0
-        return int(usage.data["prompt_tokens"]) + int(usage.data["completion_tokens"])
+        return int(self._usage.data["prompt_tokens"]) + int(self._usage.data["completion_tokens"])
 
     def since_usage(self) -> list[Entry]:
         """The entries that `tokens` does not count: those after the newest answer."""
-        usage = self._newest_usage()
-        return self._entries[0 if usage is None else usage.id + 1 :]
+        return self._entries[0 if self._usage is None else self._usage.id + 1 :]
 
-    def _newest_usage(self) -> Entry | None:
-        return next((e for e in reversed(self._entries) if e.kind == "usage"), None)
+    def pin(self, what: str | Entry, *, step: int | None = None) -> Entry:
+        """Keep something in the prompt, whatever is compacted.
+
+        Args:
+            what: A text, or an entry whose step is to stay as it is.
+            step: Where it belongs; the newest by default.
+        """
+        number = self.last_step if step is None else step
+        if isinstance(what, Entry):
+            return self.append("pin", step=number, entry=what.id)
+        return self.append("pin", step=number, text=what)
+
+    def hits(self, query: str, *, limit: int = 10) -> list[Hit]:
+        """Places in the entries' texts that match the query, the best first.
+
+        BM25, with English words by their stem and Chinese, Japanese and Korean by pairs of
+        characters.
+        """
+        if self._index is None:
+            from .search import SearchIndex
+
+            self._index = SearchIndex()
+        self._index.add("", self.since(self._index.length("")))
+        return self._index.search("", query, limit=limit)
 
     def search(self, query: str, *, limit: int = 10) -> list[Entry]:
-        """Entries that hold words of the query, those with the most of them first."""
-        words = set(re.findall(r"\w+", query.lower()))
-        scored = [
-            (len(words & set(re.findall(r"\w+", entry.text.lower()))), entry)
-            for entry in self._entries
-        ]
-        hits = sorted((s for s in scored if s[0]), key=lambda s: (-s[0], s[1].id))
-        return [entry for _, entry in hits[:limit]]
+        """Entries that match the query, the best first; see `hits`."""
+        found = dict.fromkeys(hit.entry for hit in self.hits(query, limit=4 * limit))
+        return [self._entries[number] for number in found][:limit]
 
     def to_jsonl(self) -> str:
         """The whole log as JSON lines, a format line first; lossless, and can be encoded."""
-        head = json.dumps({"format": _FORMAT, "version": _VERSION})
-        lines = [_to_line(e) for e in self._entries]
-        return "\n".join([head, *lines]) + "\n"
+        from .encoding import to_jsonl
+
+        return to_jsonl(self)
 
     @classmethod
     def from_jsonl(cls, text: str) -> Trajectory:
@@ -169,72 +271,73 @@ class Trajectory:
         Raises:
             StoreError: Not a trajectory, a newer version, or a damaged line.
         """
-        # Not splitlines: JSON strings may hold U+2028 and other characters that it splits at.
-        lines = text.rstrip("\n").split("\n")
-        _check_head(lines[0])
-        trajectory = cls()
-        for number, line in enumerate(lines[1:], start=2):
-            try:
-                entry = _entry_from_json(json.loads(line))
-                if entry.id != number - 2:
-                    raise ValueError(f"entry {number - 2} is missing")
-                trajectory._entries.append(entry)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise StoreError(f"trajectory line {number} is damaged: {error}") from None
-        return trajectory
+        from .encoding import from_jsonl
+
+        return cls(from_jsonl(text))
+
+    def to_openai(self) -> list[dict[str, Any]]:
+        """The conversation as messages of OpenAI's chat API."""
+        from .exchange import to_openai_messages
+
+        return to_openai_messages(self.messages())
+
+    @classmethod
+    def from_openai(cls, messages: Iterable[Mapping[str, Any]]) -> Trajectory:
+        """A trajectory of messages of OpenAI's chat API, to go on from.
+
+        Raises:
+            ConfigurationError: A message that is none; the error says which and why.
+        """
+        from .exchange import from_openai_messages
+
+        return from_openai_messages(cls(), messages)
 
 
-def _check_head(line: str) -> None:
-    try:
-        head = json.loads(line)
-    except ValueError:
-        head = None
-    if not isinstance(head, dict) or head.get("format") != _FORMAT:  # pyright: ignore[reportUnknownMemberType]
-        raise StoreError("not a trajectory: the first line does not name the format")
-    if head.get("version") != _VERSION:  # pyright: ignore[reportUnknownMemberType]
-        raise StoreError("this trajectory is of a newer version: upgrade ling-agent to read it")
+def conversation(entries: Iterable[Entry]) -> list[tuple[Entry, Message]]:
+    """The messages of entries with the entries, observations in the order of their calls."""
+    shown: list[tuple[Entry, Message]] = []
+    group: list[tuple[Entry, Message]] = []  # observations, behind `shown`
+    order: Callable[[str], int] = call_order(None)
+    for entry in entries:
+        if entry.kind == "withdrawal":
+            shown = [pair for pair in shown + group if pair[0].id < entry.data["since"]]
+            group = []
+        message = entry.message
+        if message is None:
+            continue
+        if isinstance(message, ToolMessage):
+            group.append((entry, message))
+            continue
+        shown += in_call_order(group, order)
+        group = []
+        shown.append((entry, message))
+        if isinstance(message, AssistantMessage):
+            order = call_order(message)
+    return shown + in_call_order(group, order)
 
 
-def _to_line(entry: Entry) -> str:
-    data = _entry_to_json(entry)
-    line = json.dumps(data, ensure_ascii=False)
-    try:
-        line.encode()
-    except UnicodeEncodeError:  # a lone surrogate, which no file takes: escaped
-        return json.dumps(data)
-    return line
+def in_call_order(
+    group: list[tuple[Entry, Message]], order: Callable[[str], int]
+) -> list[tuple[Entry, Message]]:
+    """The observations of one message, sorted."""
+    if len(group) < 2:
+        return group
+    return sorted(
+        group, key=lambda pair: order(pair[1].call_id) if isinstance(pair[1], ToolMessage) else 0
+    )
 
 
-def _entry_to_json(entry: Entry) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "id": entry.id,
-        "parent": entry.parent,
-        "step": entry.step,
-        "kind": entry.kind,
-        "data": entry.data,
-        "tokens": entry.tokens,
-        "time": entry.time,
-    }
-    if entry.message is not None:
-        role = next(r for r, kind in _MESSAGE_TYPES.items() if type(entry.message) is kind)
-        data["message"] = {"role": role, **dataclasses.asdict(entry.message)}
-    return data
+def call_order(message: AssistantMessage | None) -> Callable[[str], int]:
+    """Sorts call ids of a message: ours by the number at their end, others by the calls' order."""
+    places = {call.id: place for place, call in enumerate(message.calls if message else ())}
 
+    def order(call_id: str) -> int:
+        tail = call_id.rpartition("_")[2]
+        if call_id.startswith("call_") and tail.isdecimal():
+            return int(tail)
+        return places.get(call_id, len(places))
 
-def _entry_from_json(data: dict[str, Any]) -> Entry:
-    message: Message | None = None
-    if (fields := data.pop("message", None)) is not None:
-        kind = _MESSAGE_TYPES[fields.pop("role")]
-        if kind is AssistantMessage:
-            fields["calls"] = tuple(
-                ToolCall(c["id"], c["name"], c["arguments"], tuple(c["repairs"]))
-                for c in fields["calls"]
-            )
-        message = kind(**fields)
-    entry = Entry(message=message, **data)
-    if entry.kind not in get_args(EntryKind):
-        raise ValueError(f"no kind of entry: {entry.kind!r}")
-    return entry
+    return order
 
 
 Block = ToolCall | CallFailed
@@ -247,13 +350,36 @@ def unanswered(trajectory: Trajectory) -> dict[str, Block]:
         The calls by id, in the order in which they were written.
     """
     answered: set[str] = set()
-    for entry in reversed(list(trajectory)):
+    for entry in _in_conversation(trajectory):
         if isinstance(entry.message, ToolMessage):
             answered.add(entry.message.call_id)
         elif isinstance(entry.message, AssistantMessage):
             failures = [CallFailed(**failure) for failure in entry.data.get("failures", ())]
             blocks: dict[str, Block] = {f"call_{entry.step}_{f.index}": f for f in failures}
             blocks.update((call.id, call) for call in entry.message.calls)
-            in_order = sorted(blocks, key=lambda id_: int(id_.rpartition("_")[2]))
+            in_order = sorted(blocks, key=call_order(entry.message))
             return {id_: blocks[id_] for id_ in in_order if id_ not in answered}
     return {}
+
+
+def started(trajectory: Trajectory) -> set[str]:
+    """Ids of calls of the newest assistant message that have begun to run."""
+    begun: dict[str, bool] = {}
+    for entry in _in_conversation(trajectory):
+        if entry.kind == "call":
+            begun.setdefault(entry.data["call_id"], entry.data.get("begun", True))
+        elif isinstance(entry.message, AssistantMessage):
+            break
+    return {call_id for call_id, yes in begun.items() if yes}
+
+
+def _in_conversation(trajectory: Trajectory) -> Iterator[Entry]:
+    """Its entries without withdrawn ones, the newest first."""
+    end = len(trajectory)
+    for entry in reversed(trajectory):
+        if entry.id >= end:
+            continue
+        if entry.kind == "withdrawal":
+            end = entry.data["since"]
+            continue
+        yield entry

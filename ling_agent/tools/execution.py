@@ -216,7 +216,8 @@ async def execute_calls(
         max_parallel: Most calls at one time.
         count_tokens: The model's tokenizer; None to estimate.
         max_result_tokens: Limit for tools that have none of their own.
-        on_start: Awaited when a call starts to run, not while it waits for its turn.
+        on_start: Awaited when a call starts to run, not while it waits for its turn; False keeps it
+            from running, and it has no outcome.
         on_finish: Awaited when a call has its outcome, in the order in which they finish.
     """
     options: Any = {"count_tokens": count_tokens, "max_result_tokens": max_result_tokens}
@@ -225,8 +226,8 @@ async def execute_calls(
 
     async def run(index: int, call: ToolCall) -> None:
         async with limiter:
-            if on_start is not None:
-                await on_start(call)
+            if on_start is not None and await on_start(call) is False:
+                return
             outcome = (
                 await execute_call(tools[call.name], call.id, call.arguments, ctx, **options)
                 if call.name in tools
@@ -243,7 +244,7 @@ async def execute_calls(
         async with anyio.create_task_group() as group:
             for index, call in batch:
                 group.start_soon(run, index, call)
-    return [outcomes[index] for index in range(len(calls))]
+    return [outcomes[index] for index in range(len(calls)) if index in outcomes]
 
 
 def _unknown(tools: Toolset, call: ToolCall) -> ToolOutcome:

@@ -1,0 +1,71 @@
+"""Documents that a task comes with: files and texts, read once and kept in the trajectory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio.to_thread
+
+from .errors import ConfigurationError
+from .memory import Trajectory
+from .messages import UserMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text with a name under which the model knows it."""
+
+    text: str
+    name: str = ""
+
+
+DocumentLike = str | os.PathLike[str] | Document
+"""The text itself, a path to a text file in UTF-8, or a `Document`."""
+
+
+async def read_documents(given: Sequence[DocumentLike]) -> list[Document]:
+    """Read what is a path; texts get a number for a name.
+
+    Raises:
+        ConfigurationError: A file that cannot be read or is no text, or something else.
+    """
+    if isinstance(given, str):  # which is a sequence of texts, of one character each
+        raise ConfigurationError("documents: give a list of paths and texts, not one text")
+    return [
+        await anyio.to_thread.run_sync(_read, document, number)
+        for number, document in enumerate(given, start=1)
+    ]
+
+
+def _read(document: DocumentLike, number: int) -> Document:
+    if isinstance(document, Document):
+        return document
+    if isinstance(document, str):
+        return Document(document, f"document {number}")
+    if not isinstance(document, os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(
+            f"documents: {document!r} is no path, text or Document: give one of these"
+        )
+    path = Path(document).expanduser()
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(f"document {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"document {path} is no text in UTF-8 (byte {error.start:,}): convert it first"
+        ) from None
+    if "\0" in text:
+        raise ConfigurationError(f"document {path} is no text: convert it first")
+    return Document(text, path.name)
+
+
+def add_documents(trajectory: Trajectory, documents: Sequence[Document]) -> None:
+    """Write documents into the log, in front of their task; one that is there is not repeated."""
+    known = {(e.text, e.data.get("name")) for e in trajectory if e.kind == "document"}
+    for document in documents:
+        if document.text and (document.text, document.name) not in known:
+            trajectory.append("document", UserMessage(document.text), name=document.name)

@@ -1,0 +1,54 @@
+"""What a run that is resumed finds of the earlier one: its plan, its last mistake, its end."""
+
+from __future__ import annotations
+
+from . import planning
+from .errors import ConfigurationError
+from .memory.trajectory import Trajectory, unanswered
+from .messages import ToolMessage
+from .results import Plan, PlanStep
+
+EMPTY = "Your answer was empty. Call a tool, or answer the user."
+_CUT = "Your answer was cut off. Write it again, shorter, to the end."
+
+
+def check_resumable(trajectory: Trajectory, run_id: str) -> None:
+    """Refuse to go on with a run that has its answer.
+
+    Raises:
+        ConfigurationError: It has.
+    """
+    last = next((e for e in reversed(trajectory) if e.message or e.kind == "limit"), None)
+    if last is None or last.kind != "assistant" or unanswered(trajectory):
+        return
+    raise ConfigurationError(
+        f"run {run_id!r} has completed: give a new task to run(task, session={run_id!r})"
+    )
+
+
+def mistake(content: str) -> str:
+    """What to tell the model about a message that ended a run without being its answer."""
+    splitter = planning.PlanSplitter()
+    rest = splitter.feed(content) + splitter.finish()
+    if rest.strip():
+        return _CUT
+    return planning.CARRY_OUT if splitter.plan else EMPTY
+
+
+def last_plan(trajectory: Trajectory) -> Plan | None:
+    """The newest task's plan, with the steps done that its observations have done."""
+    plan: Plan | None = None
+    failed: dict[int, bool] = {}
+    for entry in trajectory.newest_task():
+        if entry.kind == "plan":
+            steps = tuple(PlanStep(text) for text in entry.data["steps"])
+            plan = Plan(entry.data["text"], steps, entry.data["revision"])
+            failed.clear()
+        elif isinstance(entry.message, ToolMessage):
+            failed[entry.step] = failed.get(entry.step, False) or entry.message.is_error
+    if unanswered(trajectory):
+        failed.pop(trajectory.last_step, None)
+    for any_failed in failed.values():
+        if plan is not None and not any_failed:
+            plan = planning.advance(plan)
+    return plan
