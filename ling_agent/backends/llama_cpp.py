@@ -1,6 +1,6 @@
 """`LlamaCppBackend`: a GGUF model in this process, on one GPU or the CPU.
 
-Data flow: messages -> `hermes.render` (text) -> engine thread (tokens, generation) -> pieces of
+Data flow: messages -> `Prompts` (text) -> engine thread (tokens, generation) -> pieces of
 text -> the caller's event loop. The engine runs in one dedicated thread and computes concurrent
 requests together; backends with equal settings share it, so that a model is loaded once per
 process. How it works is told in `ling_agent.backends.embedded`.
@@ -23,12 +23,13 @@ import anyio.to_thread
 
 from ..extras import require
 from ..hermes import render
-from ..messages import to_openai
+from ..messages import Message, SystemMessage, to_openai
 from ..profiles import Profile, get_profile, profile_for_gguf
 from .base import Backend, Chunk, ModelInfo, ModelRequest, TextChunk
 from .embedded.delivery import Delivery
 from .embedded.schemas import schema_notes
 from .embedded.settings import EngineSettings
+from .prompts import Prompts
 
 if TYPE_CHECKING:  # these load llama.cpp's companions, which are an extra
     from .embedded.engine import Engine
@@ -96,6 +97,7 @@ class LlamaCppBackend(Backend):
         )
         self._constrained = constrained
         self._profile = get_profile(profile) if isinstance(profile, str) else profile
+        self._prompts = Prompts()
         self._newest_beginning: tuple[object, str] | None = None
         self._thread: EngineThread | None = None
         self._info: ModelInfo | None = None  # of the engine of that thread
@@ -146,15 +148,13 @@ class LlamaCppBackend(Backend):
     ) -> GenerationRequest:
         from .embedded.generation import GenerationRequest
 
-        messages = [to_openai(message) for message in request.messages]
-        prompt = render(messages, request.tools or None, template=profile.template)
         return GenerationRequest(
-            prompt=prompt + request.prefill,
+            prompt=self._prompts.render(request, profile.template) + request.prefill,
             put=delivery.put,
             cancelled=delivery.cancelled,
             sampling=request.sampling,
             stop=profile.stop,
-            prefix=self._beginning(messages, request.tools, profile.template),
+            prefix=self._beginning(request.messages[0], request.tools, profile.template),
             prefill=request.prefill,
             conversation=request.conversation,
             stop_when=request.stop_when,
@@ -165,14 +165,12 @@ class LlamaCppBackend(Backend):
             answer_schema=request.answer_schema,
         )
 
-    def _beginning(
-        self, messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]], template: str
-    ) -> str:
+    def _beginning(self, first: Message, tools: Sequence[Mapping[str, Any]], template: str) -> str:
         """`_shared_beginning`, rendered once for the steps of a run."""
-        key = (messages[0], tools, template)
+        key = (first, tools, template)
         known = self._newest_beginning
         if known is None or known[0] != key:
-            self._newest_beginning = known = (key, _shared_beginning(messages[0], tools, template))
+            self._newest_beginning = known = (key, _shared_beginning(first, tools, template))
         return known[1]
 
     def tool_notes(self, tools: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -244,11 +242,9 @@ async def _prefilled(delivery: Delivery, prefill: str) -> AsyncGenerator[Chunk, 
         yield chunk
 
 
-def _shared_beginning(
-    first: Mapping[str, Any], tools: Sequence[Mapping[str, Any]], template: str
-) -> str:
+def _shared_beginning(first: Message, tools: Sequence[Mapping[str, Any]], template: str) -> str:
     """What prompts with these instructions and tools have in common, whatever the task is."""
-    head = [first] if first["role"] == "system" else []
+    head = [to_openai(first)] if isinstance(first, SystemMessage) else []
     one, other = (
         render([*head, {"role": "user", "content": text}], tools or None, template=template)
         for text in ("a", "b")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .neutralise import neutralise, restore
 from .parser import HermesParser, collect, parse
-from .render import TEMPLATES, render, render_call, render_tool_response
+from .render import TEMPLATES, PromptRenderer, render
 from .tags import SPECIAL_TOKENS, STOP_STRINGS
+from .templates import render_call, render_tool_response
 from .types import (
     ArgumentsDelta,
     CallFailed,
@@ -34,6 +35,7 @@ __all__ = [
     "ParsedCall",
     "ParsedMessage",
     "ParserEvent",
+    "PromptRenderer",
     "ReasoningDelta",
     "TextDelta",
     "collect",

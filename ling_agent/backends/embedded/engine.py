@@ -130,7 +130,8 @@ class Engine:
         """
         shared = self.model.vocabulary.tokenize(request.prefix) if request.prefix else []
         count = 0
-        for one, other in zip(shared, tokens[:-1], strict=False):
+        most = min(len(shared), len(tokens) - 1)  # and no copy of all the others
+        for one, other in zip(shared, tokens[:most], strict=False):
             if one != other:
                 break
             count += 1

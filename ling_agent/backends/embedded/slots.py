@@ -7,7 +7,6 @@ until another one needs it; then its state is kept as a snapshot, up to a number
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .model import LoadedModel
@@ -120,7 +119,7 @@ class Slots:
         conversation.snapshot = snapshot
         self._drop_snapshots(keep=conversation)
 
-    def acquire(self, conversation: Conversation, tokens: Sequence[int]) -> Slot | None:
+    def acquire(self, conversation: Conversation, tokens: list[int]) -> Slot | None:
         """A slot for a conversation whose prompt has these tokens; None when all are at work.
 
         The slot holds a beginning of the tokens and at most all but the last, whose logits the
@@ -224,7 +223,7 @@ class Slots:
 
     # -- what is shared -----------------------------------------------------------------------
 
-    def _cut_to_shared(self, slot: Slot, tokens: Sequence[int]) -> None:
+    def _cut_to_shared(self, slot: Slot, tokens: list[int]) -> None:
         """Bring the slot to the longest beginning of the tokens that is to be had."""
         shared = min(_shared(slot.tokens, tokens), len(tokens) - 1)
         if not self._model.can_be_cut and shared < len(slot.tokens):
@@ -251,9 +250,9 @@ class Slots:
         self.reset(slot)
 
 
-def _shared(have: list[int], want: Sequence[int]) -> int:
+def _shared(have: list[int], want: list[int]) -> int:
     """How many tokens two sequences begin with in common."""
-    if list(want[: len(have)]) == have:  # the usual case, at the speed of memory
+    if want[: len(have)] == have:  # the usual case, at the speed of memory
         return len(have)
     for at, (one, other) in enumerate(zip(have, want, strict=False)):
         if one != other:

@@ -21,6 +21,7 @@ Headers = list[tuple[bytes, bytes]]
 _ENOUGH = 64 * 1024  # bytes that wake the reader whatever the pace
 _TOO_MUCH = 512 * 1024  # bytes at which the server is made to wait
 _LONGEST_HEAD = 256 * 1024
+_LARGE = 64 * 1024  # bytes of a body that are not copied to save a packet
 _MUCH = 16 * 1024  # bytes at once: not the tokens of a model
 
 # Packets that follow each other as fast as this are left to the kernel for as long as that: waking
@@ -79,7 +80,12 @@ class Connection(asyncio.Protocol):
         lines += [b"%b: %b" % header for header in headers]
         if self._transport is None or self._closed:
             raise httpx2.WriteError("the server has closed the connection")
-        self._transport.write(b"\r\n".join((*lines, b"", body)))
+        head = b"\r\n".join((*lines, b"", b""))
+        if len(body) < _LARGE:
+            self._transport.write(head + body)  # one packet
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
         await self._writable.wait()
 
     async def head(self) -> tuple[int, Headers]:

@@ -2,7 +2,7 @@
 
 Data flow, in ``mode="chat"``: messages -> `chat_body` -> the server's template, model and tool
 parser -> events -> `ChatReader` -> text, calls written back as text -> the turn's parser. In
-``mode="raw"``: messages -> `hermes.render` -> token ids -> the model -> text -> the turn's parser.
+``mode="raw"``: messages -> `Prompts` -> token ids -> the model -> text -> the turn's parser.
 What a server can do is asked once (`discover`); a refusal that shows that it cannot do a thing
 changes the facts, and the request is made without it.
 """
@@ -31,6 +31,7 @@ from .discovery import discover
 from .facts import Kind, ServerFacts, adaptation
 from .jsons import as_object, write_json
 from .keys import find_key
+from .message_json import MessageEncoder
 from .prompt_size import PromptSizes
 from .servers import Server, Servers
 from .sizes import parameters_of
@@ -102,6 +103,7 @@ class RemoteBackend(Backend):
         self._profile = get_profile(profile) if isinstance(profile, str) else profile
         self._mode: Mode = mode
         self._sizes = PromptSizes()
+        self._messages = MessageEncoder()
         self._raw = RawPrompts()
         self._listed = transport is None
         self.renders_prompts = mode == "raw"
@@ -245,10 +247,11 @@ class RemoteBackend(Backend):
         if streamed and request.tools and not facts.streams_calls:
             streamed, facts = False, facts.with_note(_NOT_STREAMED)
         profile = self._profile_of(facts)
-        body = chat_body(request, facts, profile, stream=streamed)
+        messages = self._messages.encode(request, facts, profile)
+        body = chat_body(request, facts, profile, stream=streamed, messages=messages)
 
         def size() -> int:
-            return len(write_json([body["messages"], body.get("tools")]))
+            return messages.size + len(write_json(body.get("tools")))
 
         fitted = await self._sizes.fitted(
             request,

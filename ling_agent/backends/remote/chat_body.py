@@ -14,10 +14,16 @@ from ...profiles import Profile
 from ..base import ModelRequest, NamedTool
 from .facts import ServerFacts
 from .jsons import write_json
+from .written import WrittenList
 
 
 def chat_body(
-    request: ModelRequest, facts: ServerFacts, profile: Profile, *, stream: bool
+    request: ModelRequest,
+    facts: ServerFacts,
+    profile: Profile,
+    *,
+    stream: bool,
+    messages: WrittenList | None = None,
 ) -> dict[str, Any]:
     """The body.
 
@@ -26,10 +32,13 @@ def chat_body(
         facts: Of the server that is asked.
         profile: Whose special tokens are broken in user and tool text: no server does that.
         stream: Whether the answer comes in events.
+        messages: Those of the request, where they are JSON already.
     """
     body: dict[str, Any] = {
         "model": facts.model,
-        "messages": chat_messages(request.messages, facts, profile),
+        "messages": chat_messages(request.messages, facts, profile)
+        if messages is None
+        else messages,
         **sampling_fields(request.sampling, facts),
         "stream": stream,
     }

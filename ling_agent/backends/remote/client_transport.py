@@ -17,6 +17,7 @@ from ...errors import BackendError, BackendRefused, BackendUnavailable
 from .failures import Wording
 from .jsons import write_json
 from .timeouts import Timeouts
+from .written import read_body
 
 _OWN_FIELDS = frozenset(
     (
@@ -108,8 +109,9 @@ class ClientTransport:
     async def _create(self, path: str, body: dict[str, Any]) -> Any:
         if path != "/v1/chat/completions":
             raise BackendRefused(f"{path} is no path of the client", status=404)
-        own = {name: value for name, value in body.items() if name in _OWN_FIELDS}
-        extra = {name: value for name, value in body.items() if name not in _OWN_FIELDS}
+        plain = read_body(body)  # the client writes it
+        own = {name: value for name, value in plain.items() if name in _OWN_FIELDS}
+        extra = {name: value for name, value in plain.items() if name not in _OWN_FIELDS}
         return await self._client.chat.completions.create(**own, extra_body=extra or None)
 
     async def _events(self, stream: Any) -> AsyncGenerator[list[Any], None]:

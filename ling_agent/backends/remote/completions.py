@@ -16,15 +16,16 @@ from typing import Any, cast
 
 from ...errors import BackendError, BackendUnavailable, ContextOverflow
 from ...hermes import render
-from ...messages import to_openai
 from ...profiles import CHATML, LING2, Profile
 from ...results import Usage
 from ..base import Chunk, Finished, FinishReason, ModelRequest, TextChunk
+from ..prompts import Prompts
 from .chat_body import constraint, sampling_fields, stream_options
 from .chat_reader import NO_CACHE_REPORT, NO_USAGE
 from .facts import ServerFacts
 from .jsons import Json, as_object, write_json
 from .transport import Transport
+from .written import WrittenList
 
 _REMEMBERED = 256  # conversations; each may hold 256K ids
 _PROBE_MESSAGES = [{"role": "user", "content": "Hello."}]
@@ -35,13 +36,14 @@ class _Known:
     """A text and the ids that stand for exactly it."""
 
     text: str
-    ids: list[int]
+    ids: WrittenList
 
 
 class RawPrompts:
     """The token ids of one backend's conversations."""
 
     def __init__(self) -> None:
+        self._prompts = Prompts()
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._stop_ids: dict[str, list[int]] = {}
 
@@ -57,9 +59,7 @@ class RawPrompts:
         Raises:
             ContextOverflow: It does not fit.
         """
-        messages = [to_openai(message) for message in request.messages]
-        text = render(messages, request.tools or None, template=profile.template)
-        text += request.prefill
+        text = self._prompts.render(request, profile.template) + request.prefill
         prompt = RawPrompt(self, facts, profile, request, text)
         if facts.token_ids and facts.tokenize is not None:
             prompt.ids = await self._ids(transport, facts, request.conversation, text)
@@ -69,7 +69,7 @@ class RawPrompts:
             self.keep(request.conversation, text, prompt.ids)
         return prompt
 
-    def keep(self, conversation: str, text: str, ids: list[int]) -> None:
+    def keep(self, conversation: str, text: str, ids: WrittenList) -> None:
         """Remember the ids of a conversation's text."""
         if not conversation:
             return
@@ -80,12 +80,11 @@ class RawPrompts:
 
     async def _ids(
         self, transport: Transport, facts: ServerFacts, conversation: str, text: str
-    ) -> list[int]:
+    ) -> WrittenList:
         known = self._known.get(conversation)
-        if known is not None and text.startswith(known.text):
-            rest = await tokenize(transport, facts, text[len(known.text) :])
-            return known.ids + rest
-        return await tokenize(transport, facts, text)
+        if known is None or not text.startswith(known.text):
+            known = _Known("", WrittenList())
+        return known.ids.plus(await tokenize(transport, facts, text[len(known.text) :]))
 
     async def _stops(self, transport: Transport, facts: ServerFacts, profile: Profile) -> list[int]:
         """The ids of the profile's stop texts that are single tokens."""
@@ -111,7 +110,7 @@ class RawPrompt:
     profile: Profile
     request: ModelRequest
     text: str
-    ids: list[int] | None = None
+    ids: WrittenList | None = None
     stop_ids: list[int] = field(default_factory=list[int])
     longest: int = 0
     started: float = field(default_factory=time.perf_counter)
@@ -123,7 +122,7 @@ class RawPrompt:
             ContextOverflow: There is none.
         """
         window, wanted = self.facts.context_window, self.request.sampling.max_tokens
-        size = len(self.ids or ())
+        size = 0 if self.ids is None else self.ids.length
         self.longest = wanted if window is None else min(wanted, window - size)
         if self.longest < 1 and window is not None:
             raise ContextOverflow(
@@ -190,7 +189,7 @@ class RawPrompt:
             text += reader.text
         else:
             generated = []
-        self.prompts.keep(self.request.conversation, text, self.ids + generated)
+        self.prompts.keep(self.request.conversation, text, self.ids.plus(generated))
 
     def _constraint(self) -> dict[str, Any]:
         """The structural tag, unless the answer begins inside a call already."""
@@ -256,7 +255,7 @@ class _Reader:
             if not self.left:
                 notes.append(NO_USAGE)
             ids = self._prompt.ids
-            prompt_tokens = len(ids) if ids is not None else len(self._prompt.text) // 4
+            prompt_tokens = ids.length if ids is not None else len(self._prompt.text) // 4
         first = self._first or seconds
         usage = Usage(
             prompt_tokens=prompt_tokens,

@@ -37,7 +37,7 @@ def write_json(value: Any) -> bytes:
     try:
         return to_json(value)
     except ValueError:
-        return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def as_object(value: object) -> Json:

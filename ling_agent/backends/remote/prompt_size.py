@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from ...errors import ContextOverflow
 from ...results import Usage
@@ -22,11 +23,26 @@ Size = Callable[[], int]
 _REMEMBERED = 10_000  # conversations
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A request that was answered.
+
+    Attributes:
+        messages: How many it had.
+        last: Hash of the last one's text; that of a conversation that was compacted is another.
+        tokens: Of the prompt and its answer.
+    """
+
+    messages: int
+    last: int
+    tokens: int
+
+
 class PromptSizes:
     """What is known of the sizes of a backend's conversations."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
 
     async def fitted(
         self, request: ModelRequest, window: int | None, *, size: Size, count: Count, sure: bool
@@ -68,18 +84,23 @@ class PromptSizes:
         if not request.conversation or request.prefill:
             return
         tokens = usage.prompt_tokens + usage.completion_tokens
-        self._known[request.conversation] = (len(request.messages), tokens)
+        last = hash(request.messages[-1].content)
+        self._known[request.conversation] = _Known(len(request.messages), last, tokens)
         self._known.move_to_end(request.conversation)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
     def _surely_fits(self, request: ModelRequest, room: int, size: Size) -> bool:
         known = self._known.get(request.conversation)
-        if known is not None:
+        if known is not None and _begins_with(request, known):
             # The message behind the known ones is the answer, whose tokens are known as well; its
             # markup is not, and is counted with what follows.
-            messages, tokens = known
-            new = [dataclasses.asdict(message) for message in request.messages[messages:]]
-            if tokens + len(write_json(new)) <= room:
+            new = [dataclasses.asdict(message) for message in request.messages[known.messages :]]
+            if known.tokens + len(write_json(new)) <= room:
                 return True
         return size() <= room
+
+
+def _begins_with(request: ModelRequest, known: _Known) -> bool:
+    count, messages = known.messages, request.messages
+    return len(messages) >= count and hash(messages[count - 1].content) == known.last

@@ -20,16 +20,20 @@ from ...errors import BackendUnavailable
 from .asyncio_http import Connection
 from .event_body import EventBody
 from .failures import Wording
-from .jsons import read_json, write_json
+from .jsons import read_json
 from .pool import Pool
 from .timeouts import Timeouts
+from .written import write_body
 
 _PROBE_SECONDS = 10.0
 _LONGEST_ERROR_BODY = 64 * 1024
 
 
 class Transport(Protocol):
-    """How a server is asked; `HttpTransport`, or a client of the caller's."""
+    """How a server is asked; `HttpTransport`, or a client of the caller's.
+
+    Bodies are JSON; a `WrittenList` may stand for a list in it.
+    """
 
     url: str
     words: Wording
@@ -204,7 +208,7 @@ class HttpTransport:
         request = client.build_request(
             method,
             self.url + path,
-            content=None if body is None else write_json(body),
+            content=None if body is None else write_body(body),
             headers=self._headers,
         )
         with anyio.move_on_after(limit):

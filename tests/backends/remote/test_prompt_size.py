@@ -96,3 +96,13 @@ async def test_a_request_without_a_conversation_teaches_nothing() -> None:
     count = Counter(5)
     await sizes.fitted(request(conversation=""), 1000, size=lambda: 3000, count=count, sure=True)
     assert count.asked == 1
+
+
+async def test_a_conversation_that_was_compacted_is_counted_anew() -> None:
+    sizes = PromptSizes()
+    short = request(UserMessage("Sum up."))
+    sizes.learn(short, Usage(prompt_tokens=4, completion_tokens=2))
+    count = Counter(5)
+    for messages in ((UserMessage("A long summary."), UserMessage("Hi.")), (UserMessage("Hi."),)):
+        await sizes.fitted(request(*messages), 1000, size=lambda: 3000, count=count, sure=True)
+    assert count.asked == 2, "what is known is of other messages"
