@@ -57,6 +57,7 @@ bench: $(VENV)/.dev  ## The benchmarks that the documentation quotes
 	@$(BIN)/python -m benchmarks.marketplace
 	@$(BIN)/python -m benchmarks.step_overhead
 	@$(BIN)/python -m benchmarks.engine
+	@$(BIN)/python -m benchmarks.memory
 
 clean:  ## Remove the virtual environment and build output (models stay in the cache)
 	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis .import_linter_cache

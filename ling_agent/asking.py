@@ -205,8 +205,8 @@ class Asker:
             return None
         return announced_tool(turn.answer, self._context.tools.names)
 
-    def charge(self, usage: Usage) -> None:
-        """Write what a request has cost into the trajectory."""
+    def charge(self, usage: Usage, **more: Any) -> None:
+        """Write what a request has cost into the trajectory, and more about it."""
         self._reader = None
         several: dict[str, Any] = {"requests": usage.requests} if usage.requests > 1 else {}
         self._trajectory.append(
@@ -216,6 +216,7 @@ class Asker:
             completion_tokens=usage.completion_tokens,
             cached_tokens=usage.cached_tokens,
             **several,
+            **more,
         )
 
     @property
@@ -299,7 +300,9 @@ class Asker:
 
     async def _digest(self, note: str, max_tokens: int) -> str | None:
         """What the model answers behind the live prompt to a note that is not kept."""
-        sampling = await self._affordable()
+        limited = self._setup.limits.max_total_tokens is not None
+        prompt = await self._context.total(exact_above=0) if limited else 0
+        sampling = await self._affordable(prompt + self._context.tokens(len(note.encode())))
         if sampling is None:
             return None
         request = ModelRequest(
@@ -318,13 +321,19 @@ class Asker:
             emit=_nobody,
             on_plan=_known_plan,
         )
+        self._count(Usage(requests=1), self.step + 1)  # it is made for the next step
         try:
-            turn = await self._send(lambda: reader)
+            # Not as other requests are sent: what it has said is no part of an answer, and when it
+            # does not fit there is nothing to compact, for that is what it is about.
+            turn = await reader.read(self._setup.backend)
         except BackendError as error:
             self._note(f"no record of the dropped steps was written: {error}")
             return None
-        self.charge(turn.usage)
-        return None if turn.message.calls or turn.failures else turn.message.content
+        rest = dataclasses.replace(turn.usage, requests=turn.usage.requests - 1)
+        self._count(rest, self.step + 1)
+        self.charge(turn.usage, digest=True)
+        whole = turn.finish_reason != "length" and not turn.message.calls and not turn.failures
+        return turn.message.content if whole else None
 
     def _learn(self, turn: Turn) -> None:
         """Take the notes that an answer brings."""
@@ -338,9 +347,10 @@ class Asker:
         if text not in self.notes:
             self.notes.append(text)
 
-    def _count(self, usage: Usage) -> None:
+    def _count(self, usage: Usage, step: int | None = None) -> None:
+        step = self.step if step is None else step
         self.usage += usage
-        self.by_step[self.step] = self.by_step.get(self.step, Usage()) + usage
+        self.by_step[step] = self.by_step.get(step, Usage()) + usage
 
     async def _affordable(self, prompt_tokens: int | None = None) -> Sampling | None:
         """The sampling settings, cut to what the token limit leaves; None when that is nothing.

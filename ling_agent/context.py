@@ -17,12 +17,13 @@ from typing import Any
 from .backends.base import ModelInfo
 from .errors import ContextOverflow
 from .events import Compacted, Emit
-from .memory import Memory
+from .memory import Memory, Trajectory
 from .memory import record as records
 from .memory.budget import Budget, Meter, TokenSource, divide
 from .memory.compaction import Compaction, choose, cut_large
 from .memory.journal import Journal
-from .memory.window import Item, Window
+from .memory.trajectory import in_conversation
+from .memory.window import Item, Window, bytes_of
 from .messages import Message
 from .recall import NAMES, memory_tools
 from .results import ContextUse, Usage
@@ -32,8 +33,10 @@ Count = Callable[[str], Awaitable[int | None]]
 Digest = Callable[[str, int], Awaitable[str | None]]
 """Asks the model for an answer behind the live prompt: what, and in how many tokens at most."""
 
+_PATIENCE = 16  # share of the window that must be new before a vain compaction is repeated
 _ROUNDS = 3  # a compaction by estimates may have to be done again
 _WORDS_PER_TOKEN = 0.6
+_SLACK = 64  # share of the window by which an estimate may be wrong
 _BYTES_AT_A_TIME = 2_000_000  # that a tokenizer is given
 
 
@@ -74,7 +77,8 @@ class Context:
         self._emit = emit
         self._meter = Meter()
         self._exact = False  # whether the newest total was counted by a tokenizer
-        self._checked = 0  # entries up to which messages were looked at for their length
+        self._checked = self._newest_sent() + 1  # up to where messages were looked at
+        self._least = 0  # what the newest compaction has left, where it could not leave less
         self.window = Window(trajectory)
         self.budget: Budget | None = None
         self._known = self._known_from_log()
@@ -86,7 +90,10 @@ class Context:
     @property
     def tools(self) -> Toolset:
         """The tools that the model has now: the agent's, and recall once something left."""
-        if not self.window.partial:
+        return self._tools_of(self.window)
+
+    def _tools_of(self, window: Window) -> Toolset:
+        if not window.partial:
             return self._own_tools
         if self._all_tools is None:
             own = set(self._own_tools.names)
@@ -127,6 +134,7 @@ class Context:
         if usage.prompt_tokens and usage.requests <= 1:
             tokens = usage.prompt_tokens + usage.completion_tokens
             self._known = (tokens, self.window.size, len(self.window.items))
+            self._exact = False
             self._meter.learn(tokens, self.window.size + self._tools_size())
 
     def tokens(self, size: int) -> int:
@@ -136,31 +144,34 @@ class Context:
     def use(self) -> ContextUse:
         """What the next prompt takes, for the result."""
         self.window.update()
-        total, exact = self._estimate(), self._exact and self._known is not None
-        source: TokenSource = "tokenizer" if exact else "usage"
-        if not self._meter.calibrated:
-            source = "estimate"
+        total, exact = self._estimate(), self._exact and not self._new()[2]
+        source: TokenSource = "usage" if self._meter.calibrated else "estimate"
+        if exact:
+            source = "tokenizer"
         return ContextUse(total, self.budget.window if self.budget else None, source)
 
     def _known_from_log(self) -> tuple[int, int, int] | None:
-        """The newest usage, unless the window was changed behind it."""
-        for entry in reversed(self._trajectory):
-            if entry.kind == "compaction":
-                return None
-            if entry.kind == "usage":
-                self.window.update()
-                seen = [i for i in self.window.items if i.entry.id < entry.id]
-                size, tokens = sum(i.size for i in seen), self._trajectory.tokens
-                if not tokens or entry.data.get("requests", 1) > 1:
-                    return None
-                self._meter.learn(tokens, size + self._tools_size())
-                return tokens, size, len(seen)
-        return None
+        """The newest usage, unless the window was changed behind it; the meter learns it anyway."""
+        entries = in_conversation(self._trajectory)
+        changed = False
+        for entry in entries:
+            changed = changed or entry.kind == "compaction"
+            if entry.kind == "usage" and not entry.data.get("digest"):
+                break
+        else:
+            return None
+        tokens = int(entry.data["prompt_tokens"]) + int(entry.data["completion_tokens"])
+        if not tokens or entry.data.get("requests", 1) > 1:
+            return None
+        window = Window(Trajectory(self._trajectory.until(entry.id)))
+        messages, tools = len(window.messages()), self._tools_of(window)
+        self._meter.learn(tokens, window.size + _size_of(tools))
+        return None if changed else (tokens, window.size, messages)
 
     def _tools_size(self) -> int:
         tools = self.tools
         if self._measured is None or self._measured[0] is not tools:
-            self._measured = (tools, len(_schemas(tools).encode()) if len(tools) else 0)
+            self._measured = (tools, _size_of(tools))
         return self._measured[1]
 
     def _new(self) -> tuple[int, int, int]:
@@ -178,14 +189,15 @@ class Context:
         """Tokens of the next prompt: counted where they might be more than ``exact_above``."""
         self.window.update()
         known, size, messages = self._new()
-        self._exact = False
-        if known + self._meter.at_most(size, messages) <= exact_above:
+        if not messages or known + self._meter.at_most(size, messages) <= exact_above:
             return known + self._meter.tokens(size, messages)
         counted = await self._count_new(messages)
         if counted is None:
             return known + self._meter.tokens(size, messages)
-        self._exact = True
-        return known + counted + self._meter.tokens(0, messages)
+        total = known + counted + self._meter.tokens(0, messages)
+        # So that nothing is counted twice, whether or not a usage follows.
+        self._known, self._exact = (total, self.window.size, len(self.window.items)), True
+        return total
 
     async def _count_new(self, messages: int) -> int | None:
         """What the tokenizer says of the newest messages, or of all with the tools."""
@@ -211,7 +223,7 @@ class Context:
             return
         await self._cut_large(step, self.budget)
         total = await self.total(exact_above=self.budget.high)
-        if total > self.budget.high:
+        if total > max(self.budget.high, self._least):
             mark = f"high watermark: {total:,} of {self.budget.window:,} tokens"
             await self._compact(step, total, mark, digest)
 
@@ -223,7 +235,7 @@ class Context:
             self.set_window(error.context_window)
         if self.budget is None:
             return False
-        self._known = None
+        self._known, self._exact = None, False
         tokens = max(error.prompt_tokens, self.budget.high + 1)
         self._meter.learn(tokens, self.window.size + self._tools_size())
         before = len(self._trajectory)
@@ -242,18 +254,22 @@ class Context:
 
     async def _compact(self, step: int, total: int, reason: str, digest: Digest) -> None:
         assert self.budget is not None
+        plan = records.newest_plan(self._trajectory)
         for _ in range(_ROUNDS):
-            change = choose(self.window, self._meter, self.budget, total)
+            change = choose(self.window, self._meter, self.budget, total, plan=plan)
             if not change.data():
-                return
+                break
             record, by = None, ""
             if change.dropped:
                 record, by = await self._record(change, total, digest)
             await self._write(step, change, reason, total, record=record, by=by)
             total = self._estimate()
             if total <= self.budget.high:
+                self._least = 0
                 return
             reason, digest = f"still {total:,} tokens", _no_digest
+        # What cannot be helped is not tried again at each step, which would change each prompt.
+        self._least = total + self.budget.window // _PATIENCE
 
     async def _write(
         self,
@@ -273,12 +289,12 @@ class Context:
         new_tools = not self.window.partial
         self._trajectory.append("compaction", step=step, reason=reason, before=total, **data)
         self.window.update()
-        if changed_sent or new_tools or record is not None:
-            self._known = None  # the prompt has another beginning now
+        if changed_sent or new_tools or change.dropped or change.documents:
+            self._known, self._exact = None, False  # the prompt has another beginning now
         await self._emit(Compacted(reason, total, self._estimate()))
 
     def _newest_sent(self) -> int:
-        newest = next((e for e in reversed(self._trajectory) if e.kind == "usage"), None)
+        newest = next((e for e in in_conversation(self._trajectory) if e.kind == "usage"), None)
         return newest.id if newest is not None else -1
 
     def _touched(self, change: Compaction) -> list[Item]:
@@ -288,30 +304,47 @@ class Context:
     async def _record(self, change: Compaction, total: int, digest: Digest) -> tuple[str, str]:
         """What stands in place of the dropped steps, and who wrote it."""
         assert self.budget is not None
-        task = self.window.task
-        earlier = task.record if task is not None else ""
-        characters = self._meter.bytes(self.budget.record)
+        dropped = self._dropped(change)
+        room = self._meter.bytes(self.budget.record)
         text = None
-        if self._memory.summarize:
-            words = int(self.budget.record * _WORDS_PER_TOKEN / 2)
-            note = records.request(change.dropped, words=words, characters=characters // 2)
-            room = self.budget.window - total - self._meter.at_most(len(note.encode()))
-            answer = await digest(note, self.budget.record) if room > self.budget.record else None
-            known = {entry.id for entry in self._trajectory if entry.message is not None}
-            text = records.checked(answer, known) if answer else None
+        if self._memory.summarize and digest is not _no_digest:
+            text = await self._ask_for_record(dropped, room, total, digest)
         by = "model" if text is not None else "rule"
         if text is None:
-            text = records.by_rule(
-                self._trajectory, change.dropped, earlier=earlier, characters=characters // 2
-            )
-        whole = records.complete(
-            text, self._trajectory, change.dropped, earlier=earlier, characters=characters
-        )
-        return whole, by
+            text = records.by_rule(self._trajectory, dropped, room=room // 2)
+        return records.complete(text, self._trajectory, dropped, room=room), by
+
+    async def _ask_for_record(
+        self, dropped: records.Dropped, room: int, total: int, digest: Digest
+    ) -> str | None:
+        """The record as the model writes it; None where there is no room for it, or it fails."""
+        assert self.budget is not None
+        longest = self.budget.record * 3 // 4  # with the handles it is no longer than a record
+        note = records.request(dropped, words=int(longest * _WORDS_PER_TOKEN / 2), room=room // 4)
+        left = self.budget.window - total - self._meter.tokens(bytes_of(note), 2)
+        left -= self.budget.window // _SLACK
+        if left < longest // 2:
+            return None
+        answer = await digest(note, min(longest, left))
+        known = {entry.id for entry in self._trajectory if entry.message is not None}
+        return records.checked(answer, known) if answer else None
+
+    def _dropped(self, change: Compaction) -> records.Dropped:
+        gone = {item.entry.id for group in change.dropped for item in group}
+        tasks = [task for task in self.window.tasks if task.item.entry.id in gone]
+        documents = [entry for task in tasks for entry, _ in task.documents]
+        if self.window.task is not None:
+            tasks.append(self.window.task)
+        record = "\n".join(task.record for task in tasks if task.record)
+        return records.Dropped(change.dropped, documents, record)
 
 
 def _text(item: Item) -> str:
     return item.entry.text if item.message is item.entry.message else item.message.content
+
+
+def _size_of(tools: Toolset) -> int:
+    return bytes_of(_schemas(tools)) if len(tools) else 0
 
 
 def _schemas(tools: Toolset) -> str:

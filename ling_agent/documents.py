@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from .errors import ConfigurationError
 from .memory import Trajectory
+from .memory.window import Window
 from .messages import UserMessage
 
 
@@ -52,20 +53,41 @@ def _read(document: DocumentLike, number: int) -> Document:
     path = Path(document).expanduser()
     try:
         text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(f"document {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"document {path} is no text in UTF-8 (byte {error.start:,}): convert it first"
         ) from None
+    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
+        why = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"document {path} cannot be read: {why}") from None
     if "\0" in text:
         raise ConfigurationError(f"document {path} is no text: convert it first")
     return Document(text, path.name)
 
 
 def add_documents(trajectory: Trajectory, documents: Sequence[Document]) -> None:
-    """Write documents into the log, in front of their task; one that is there is not repeated."""
-    known = {(e.text, e.data.get("name")) for e in trajectory if e.kind == "document"}
+    """Write documents into the log, in front of their task.
+
+    None is stored twice: one that is stored is referred to, and one that is still shown is not
+    repeated.
+    """
+    if not documents:
+        return
+    stored = {
+        (entry.text, entry.data.get("name")): entry.id
+        for entry in trajectory
+        if entry.kind == "document" and entry.message is not None
+    }
+    shown = {entry.id for task in Window(trajectory).tasks for entry, _ in task.documents}
     for document in documents:
-        if document.text and (document.text, document.name) not in known:
-            trajectory.append("document", UserMessage(document.text), name=document.name)
+        number = stored.get((document.text, document.name))
+        if number in shown or not document.text:
+            continue
+        if number is None:
+            number = trajectory.append(
+                "document", UserMessage(document.text), name=document.name
+            ).id
+            stored[document.text, document.name] = number
+        else:
+            trajectory.append("document", same=number)
+        shown.add(number)

@@ -12,6 +12,7 @@ from typing import Any
 from .errors import ToolError
 from .memory import Entry, Hit, Trajectory
 from .memory.compaction import describe_call, excerpt
+from .memory.window import within
 from .tools import Tool
 
 RECALL, OPEN, PIN = "recall", "open", "pin"
@@ -34,7 +35,7 @@ def memory_tools(
     """
 
     async def recall(query: str) -> str:
-        hits = [hit for hit in await search(query, 4 * _HITS) if hit.entry < len(trajectory)]
+        hits = [hit for hit in await search(query, 10 * _HITS) if hit.entry < len(trajectory)]
         if not hits:
             return f"Nothing stored matches {query!r}. Try other words."
         return _list_hits(trajectory, _best(hits), bytes_shown())
@@ -43,7 +44,7 @@ def memory_tools(
         return read_from(_find(trajectory, handle), max(offset, 0), bytes_shown())
 
     async def pin(text: str) -> str:
-        trajectory.pin(text)
+        trajectory.append("pin", step=trajectory.last_step, text=text, called=True)
         return "Pinned."
 
     return [
@@ -81,7 +82,7 @@ def _list_hits(trajectory: Trajectory, hits: list[Hit], room: int) -> str:
     each = max(room // len(hits) - 120, _LEAST)
     return "\n\n".join(
         f"[{trajectory[hit.entry].handle}, offset {hit.offset}] {_title(trajectory[hit.entry])}\n"
-        f"{_within(hit.text, each)}"
+        f"{within(hit.text, each)}"
         for hit in hits
     )
 
@@ -93,10 +94,10 @@ def _title(entry: Entry) -> str:
 
 def read_from(entry: Entry, offset: int, room: int) -> str:
     """So many bytes of a stored text, with where they are and how to read on."""
-    text = entry.text
+    text = str(entry.data["text"]) if entry.kind == "pin" else entry.text
     if offset and offset >= len(text):
         raise ToolError(f"{entry.handle} ends at {len(text):,}: open it at a smaller offset")
-    shown = _within(text[offset : offset + room], max(room - 160, _LEAST))
+    shown = within(text[offset : offset + room], max(room - 160, _LEAST))
     end = offset + len(shown)
     head = f"{entry.handle}, characters {offset:,} to {end:,} of {len(text):,}:"
     more = f"\n[open({entry.handle!r}, {end}) reads on]" if end < len(text) else ""
@@ -107,17 +108,6 @@ def _find(trajectory: Trajectory, handle: str) -> Entry:
     digits = handle.strip().strip("[]").removeprefix("e")
     if digits.isdecimal() and int(digits) < len(trajectory):
         entry = trajectory[int(digits)]
-        if entry.message is not None:
+        if entry.message is not None or (entry.kind == "pin" and "text" in entry.data):
             return entry
     raise ToolError(f"there is no {handle!r}: handles look like e12 and are what recall shows")
-
-
-def _within(text: str, room: int) -> str:
-    """The beginning of a text in so many UTF-8 bytes."""
-    data = text.encode("utf-8", "surrogatepass")
-    if len(data) <= room:
-        return text
-    end = room
-    while end and data[end] & 0xC0 == 0x80:  # inside a character
-        end -= 1
-    return data[:end].decode("utf-8", "surrogatepass")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import planning
 from .errors import ConfigurationError
-from .memory.trajectory import Trajectory, unanswered
+from .memory.trajectory import Trajectory, in_conversation, unanswered
 from .messages import ToolMessage
 from .results import Plan, PlanStep
 
@@ -18,7 +18,8 @@ def check_resumable(trajectory: Trajectory, run_id: str) -> None:
     Raises:
         ConfigurationError: It has.
     """
-    last = next((e for e in reversed(trajectory) if e.message or e.kind == "limit"), None)
+    entries = in_conversation(trajectory)
+    last = next((entry for entry in entries if entry.message or entry.kind == "limit"), None)
     if last is None or last.kind != "assistant" or unanswered(trajectory):
         return
     raise ConfigurationError(

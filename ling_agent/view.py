@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from .events import (
     ApprovalRequested,
     CallStarted,
+    Compacted,
     Correction,
     Event,
     PlanMade,
@@ -89,6 +90,9 @@ class RunView:
                 self._line("? waits", f"{_signature(call)} needs approval", "bold yellow")
             case Correction(message):
                 self._line("! note", message, "yellow")
+            case Compacted(_, before, after):
+                text = f"the prompt was shortened from {before:,} to about {after:,} tokens"
+                self._line("! memory", text, "yellow")
             case StepFinished(step, usage):
                 # Printed later: below a text that may turn out to be the answer.
                 self._cost = _cost(step, usage)

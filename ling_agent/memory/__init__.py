@@ -19,14 +19,41 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from .journal import Journal, open_journal
+from .retention import prune
 from .search import Hit
 from .store import InMemoryStore, RunInfo, Store
 from .trajectory import Entry, EntryKind, Trajectory
 
-__all__ = ["Entry", "EntryKind", "Hit", "InMemoryStore", "Memory", "RunInfo", "Store", "Trajectory"]
+if TYPE_CHECKING:
+    from .sqlite import Rescued, SQLiteStore, rescue
+
+__all__ = [
+    "Entry",
+    "EntryKind",
+    "Hit",
+    "InMemoryStore",
+    "Memory",
+    "Rescued",
+    "RunInfo",
+    "SQLiteStore",
+    "Store",
+    "Trajectory",
+    "prune",
+    "rescue",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs SQLite, when it is first asked for."""
+    if name in ("Rescued", "SQLiteStore", "rescue"):
+        from . import sqlite
+
+        return getattr(sqlite, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ TokenSource = Literal["tokenizer", "usage", "estimate"]
 """
 
 _FIRST_GUESS = 1 / 3  # tokens a byte, of mixed English, code and JSON; on the high side
-_DENSE = 0.6  # tokens a byte, of digits and base64: hardly any text has more
+_DENSE = 1  # tokens a byte: of digits; vocabularies of bytes and their pairs have no more
 _MARKUP = 8  # tokens around a message
 
 _MAX_OBSERVATION = 16_384
@@ -100,7 +100,7 @@ class Meter:
         return math.ceil(size * self.ratio) + _MARKUP * messages
 
     def at_most(self, size: int, messages: int = 1) -> int:
-        """Tokens that hardly any text of that size exceeds."""
+        """Tokens that no text of that size exceeds, whatever it is."""
         return math.ceil(size * max(self.ratio, _DENSE)) + _MARKUP * messages
 
     def bytes(self, tokens: int) -> int:

@@ -6,8 +6,8 @@
 4. The newest observations are cut shorter.
 
 It stops as soon as the prompt is down to the low watermark; 3 and 4 are only for a prompt that is
-still above the high one. Never touched: the instructions, the
-task, pinned entries, and of the newest steps up to four, at least one.
+still above the high one. Nothing is changed that would not make the prompt smaller. Never touched:
+the instructions, the task, pinned entries, and of the newest steps up to four, at least one.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from typing import Any
 from ..messages import ToolMessage, UserMessage
 from .budget import Budget, Meter
 from .trajectory import Entry
-from .window import Item, Window, content_of
+from .window import Item, Window, bytes_of, content_of, cut_text, document_block, within
 
 _KEEP = 4  # newest steps, as far as they take no more than half of what is to be left
-_STUB_TOKENS = 48
-_LARGE = 3 * _STUB_TOKENS
+_LARGE = 144  # tokens of an observation in whose place a line is worth it
+_LEAST_GAIN = 64  # tokens, of what costs a line or a record
+_LEAST_CUT = 8  # tokens
+_NEAR = 0.8  # share of a text in whose rest it is cut at the end of a line
 _EXCERPT = 80  # characters
 _HEAD = 2 / 3  # share of the head in a cut text
-_LEAST_SHOWN = 200  # bytes
+_LEAST_SHOWN = 200  # bytes, of both ends together
 
 
 @dataclass(slots=True)
@@ -61,7 +63,9 @@ class Compaction:
         return data
 
 
-def choose(window: Window, meter: Meter, budget: Budget, total: int) -> Compaction:
+def choose(
+    window: Window, meter: Meter, budget: Budget, total: int, *, plan: str = ""
+) -> Compaction:
     """What to take out so that a prompt gets down to the low watermark, or as near as it can.
 
     Args:
@@ -69,15 +73,16 @@ def choose(window: Window, meter: Meter, budget: Budget, total: int) -> Compacti
         meter: Sizes of its parts.
         budget: The watermarks.
         total: Tokens of the prompt.
+        plan: That a record would hold.
     """
     result = Compaction()
     steps = _steps(window)
     keep = _newest(steps, meter, budget.low // 2)
     old, newest = steps[: len(steps) - keep], steps[len(steps) - keep :]
     left = total - _make_stubs(result, old, meter, total - budget.low)
-    if left > budget.low and old:
-        left += budget.record
-        left -= _drop(result, old, meter, left - budget.low)
+    if left > budget.low:
+        record = meter.tokens(window.with_record(f"{plan}\n"), 0) + budget.record
+        left -= _drop(result, old, meter, left - budget.low, max(record, 0))
     # From here on it is enough that there is room to work.
     enough = max(budget.high - budget.window // 8, budget.low)
     if left > budget.high:
@@ -96,9 +101,9 @@ def cut_large(items: Sequence[Item], meter: Meter, budget: Budget) -> Compaction
             continue
         is_task = isinstance(item.message, UserMessage)
         longest = budget.low if is_task else budget.observation
-        size = _size(item.entry) if is_task else item.size
+        size = bytes_of(content_of(item.entry)) if is_task else item.size
         if meter.tokens(size) > longest:
-            _cut(result, item, meter, size, meter.bytes(longest))
+            _cut(result, item, meter, meter.bytes(longest))
     return result
 
 
@@ -135,22 +140,31 @@ def _make_stubs(result: Compaction, old: list[list[Item]], meter: Meter, excess:
         if saved >= excess:
             break
         if isinstance(item.message, ToolMessage) and not item.stub:
-            gain = meter.tokens(item.size) - _STUB_TOKENS
-            if gain > _LARGE - _STUB_TOKENS:
-                result.stubs[item.entry.id] = stub(item.entry)
+            tokens = meter.tokens(item.size)
+            line = stub(item.entry) if tokens > _LARGE else ""
+            gain = tokens - meter.tokens(bytes_of(line))
+            if line and gain >= _LEAST_GAIN:
+                result.stubs[item.entry.id] = line
                 saved += gain
     return saved
 
 
-def _drop(result: Compaction, old: list[list[Item]], meter: Meter, excess: int) -> int:
-    saved = 0
+def _drop(result: Compaction, old: list[list[Item]], meter: Meter, excess: int, record: int) -> int:
+    """Drop old steps for a record, which takes so many tokens more than the one that there is."""
+    dropped: list[list[Item]] = []
+    saved = -record
     for group in old:
         if saved >= excess:
             break
-        result.dropped.append(group)
+        dropped.append(group)
         for item in group:
-            shown = result.stubs.pop(item.entry.id, None)
-            saved += meter.tokens(item.size) if shown is None else _STUB_TOKENS
+            line = result.stubs.get(item.entry.id)
+            saved += meter.tokens(item.size if line is None else bytes_of(line))
+    if saved < min(_LEAST_GAIN, excess):  # it would not be worth a record
+        return 0
+    result.dropped = dropped
+    for item in (item for group in dropped for item in group):
+        result.stubs.pop(item.entry.id, None)
     return saved
 
 
@@ -162,14 +176,23 @@ def _shorten_documents(result: Compaction, window: Window, meter: Meter, excess:
             break
         if not shown:
             continue
-        text = entry.text
-        size = len(text[:shown].encode("utf-8", "surrogatepass"))
-        left = max(meter.tokens(size) - (excess - saved), 0)
-        characters = min(int(shown * left / max(meter.tokens(size), 1)), shown - 1)
-        characters = max(text.rfind("\n", 0, characters) + 1, 0) or characters
-        result.documents[entry.id] = characters
-        saved += int(meter.tokens(size) * (1 - characters / shown))
+        tokens = meter.tokens(bytes_of(document_block(entry, shown)))
+        size = bytes_of(entry.text[:shown])
+        characters = _whole_lines(entry.text, size - meter.bytes(excess - saved))
+        gain = tokens - meter.tokens(bytes_of(document_block(entry, characters)))
+        if gain >= _LEAST_GAIN:
+            result.documents[entry.id] = characters
+            saved += gain
     return saved
+
+
+def _whole_lines(text: str, room: int) -> int:
+    """Characters of a text in so many bytes, up to the end of a line where one is near."""
+    if room < _LEAST_SHOWN:
+        return 0
+    characters = len(within(text, room))
+    line = text.rfind("\n", 0, characters) + 1
+    return line if line >= characters * _NEAR else characters
 
 
 def _cut_newest(result: Compaction, newest: list[list[Item]], meter: Meter, excess: int) -> int:
@@ -182,22 +205,27 @@ def _cut_newest(result: Compaction, newest: list[list[Item]], meter: Meter, exce
             break
         rest = sum(meter.tokens(other.size) for other in items[place:])
         share = max(rest - (excess - saved), 0) // (len(items) - place)
-        limit = max(meter.bytes(share), _LEAST_SHOWN)
-        if item.size > limit and _size(item.entry) > limit:
-            _cut(result, item, meter, _size(item.entry), limit)
-            saved += meter.tokens(item.size) - meter.tokens(limit)
+        limit = meter.bytes(share)
+        saved += _cut(result, item, meter, limit, least=_LEAST_SHOWN // 4)
     return saved
 
 
-def _cut(result: Compaction, item: Item, meter: Meter, size: int, limit: int) -> None:
-    """Show so many bytes of a message, the note included."""
+def _cut(
+    result: Compaction, item: Item, meter: Meter, limit: int, *, least: int = _LEAST_SHOWN
+) -> int:
+    """Show so many bytes of a message, the note included; return the tokens that it saves."""
     entry, text = item.entry, content_of(item.entry)
-    note = _note(entry, len(text), len(text))
-    characters = int(len(text) * max(limit - len(note), _LEAST_SHOWN) / size)
-    head = int(characters * _HEAD)
-    tail = characters - head
-    result.cut[entry.id] = (head, tail, _note(entry, len(text) - head - tail, head))
-    result.saved += meter.tokens(item.size) - meter.tokens(limit)
+    size = item.size if isinstance(item.message, ToolMessage) else bytes_of(text)
+    room = max(limit - len(_note(entry, len(text), len(text))) - 2, least)
+    head = len(within(text, int(room * _HEAD)))
+    tail = len(within(text[head:], room - int(room * _HEAD), end=True))
+    note = _note(entry, len(text) - head - tail, head)
+    gain = meter.tokens(size) - meter.tokens(bytes_of(cut_text(text, head, tail, note)))
+    if gain < _LEAST_CUT:
+        return 0
+    result.cut[entry.id] = (head, tail, note)
+    result.saved += gain
+    return gain
 
 
 def _note(entry: Entry, left: int, head: int) -> str:
@@ -229,12 +257,8 @@ def excerpt(text: str, length: int = _EXCERPT) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
-def _size(entry: Entry) -> int:
-    return len(content_of(entry).encode("utf-8", "surrogatepass"))
-
-
 def _ranges(numbers: list[int]) -> list[list[int]]:
-    """Ids as ranges; entries without a message between two dropped ones make no gap."""
+    """Ids as ranges, each with its first and its last one."""
     ranges: list[list[int]] = []
     for number in sorted(numbers):
         if ranges and number == ranges[-1][1] + 1:

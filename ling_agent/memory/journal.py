@@ -48,7 +48,7 @@ class Journal:
         self._lock = anyio.Lock()
         self.trajectory = trajectory
         self.run_id = run_id
-        self._at_start = kept
+        self._at_start = len(trajectory)
         self.forgotten = False
 
     async def flush(self, status: str | None = None) -> None:
@@ -81,13 +81,19 @@ class Journal:
             StoreError: The store cannot be written.
         """
         with anyio.CancelScope(shield=True):
-            if self._kept == self._at_start:
+            if self._kept <= self._at_start:
+                self._forget()
                 return
             self.trajectory.append(
                 "withdrawal", step=self.trajectory.last_step, since=self._at_start
             )
             await self.flush("failed")
             self.forgotten = not self._at_start
+
+    def _forget(self) -> None:
+        """Nothing of what began is kept: leave what an earlier run could not write, if anything."""
+        if self._unsaved.pop(self.run_id, None) is not None and self._kept < self._at_start:
+            self._unsaved[self.run_id] = self.trajectory.fork(self._at_start)
 
     async def search(self, query: str, limit: int) -> list[Hit]:
         """Places in the run's texts that match; see `Store.search`.

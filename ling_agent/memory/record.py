@@ -10,28 +10,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..messages import AssistantMessage, ToolMessage
 from .compaction import describe_call, excerpt
 from .trajectory import Entry, Trajectory
-from .window import Item, content_of
+from .window import Item, bytes_of, content_of
 
 HEADINGS = ("Goal", "Facts", "Decisions", "Open")
 _HANDLE = re.compile(r"\[?\be(\d+)\b\]?")
-_HEADING = re.compile(rf"^\W*(?:{'|'.join(HEADINGS)})\b\W*", re.IGNORECASE | re.MULTILINE)
+_NAMES = "|".join((*HEADINGS, "Plan", "Handles"))
+_HEADING = re.compile(rf"^[\s#*_]*({_NAMES})[*_ ]*(?::[*_]*|$)", re.IGNORECASE | re.MULTILINE)
 _LINE = 110  # characters of one thing in a list
-_LIST_SHARE = 0.4  # of a record: the list of handles
+_LIST_SHARE = 0.25  # of a record: the list of handles, at least
 
 
-def request(groups: Sequence[Sequence[Item]], *, words: int, characters: int) -> str:
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What leaves the window.
+
+    Attributes:
+        groups: The steps.
+        documents: Those of the tasks among them.
+        record: Of what left before: the newest task's, and those of the tasks that leave now.
+    """
+
+    groups: Sequence[Sequence[Item]]
+    documents: Sequence[Entry] = ()
+    record: str = ""
+
+
+def request(dropped: Dropped, *, words: int, room: int) -> str:
     """What the model is asked for.
 
     Args:
-        groups: The steps that will be dropped.
+        dropped: What will leave.
         words: Longest record.
-        characters: Room for the list of handles.
+        room: Bytes for the list of handles.
     """
-    handles = "\n".join(_fit(handle_lines(groups), characters))
+    handles = "\n".join(_fit(handle_lines(dropped), room))
     return (
         "The conversation is about to be shortened. Write a record of the work so far: it will "
         "stand in place of the earlier messages.\n"
@@ -50,7 +67,7 @@ def checked(text: str, known: set[int]) -> str | None:
         known: Ids of the entries that it may name.
     """
     begin = _HEADING.search(text)
-    if begin is None or len({m[0].strip(" \n:*#").lower() for m in _HEADING.finditer(text)}) < 2:
+    if begin is None or len({match[1].lower() for match in _HEADING.finditer(text)}) < 2:
         return None
 
     def keep(match: re.Match[str]) -> str:
@@ -59,68 +76,69 @@ def checked(text: str, known: set[int]) -> str | None:
     return _HANDLE.sub(keep, text[begin.start() :]).strip() or None
 
 
-def by_rule(
-    trajectory: Trajectory, groups: Sequence[Sequence[Item]], *, earlier: str, characters: int
-) -> str:
-    """A record made without the model.
+def by_rule(trajectory: Trajectory, dropped: Dropped, *, room: int) -> str:
+    """A record made without the model; what earlier ones list is listed before what is new.
 
     Args:
         trajectory: The log.
-        groups: The steps that are dropped.
-        earlier: The record that there is; what it lists is listed before what is new.
-        characters: Longest record, about.
+        dropped: What leaves.
+        room: Bytes, about.
     """
     task = trajectory.task
     goal = excerpt(str(task.data.get("task", task.text)), _LINE) if task is not None else ""
-    facts = [*_listed(earlier, "Facts"), *_facts(groups)]
-    decisions = [*_listed(earlier, "Decisions"), *_decisions(groups)]
-    room = max(characters - len(goal), 0)
+    facts = [*_listed(dropped.record, "Facts"), *_facts(dropped.groups)]
+    decisions = [*_listed(dropped.record, "Decisions"), *_decisions(dropped.groups)]
+    open_points = _fit(_listed(dropped.record, "Open"), room // 5)
+    room = max(room - bytes_of("\n".join((goal, *open_points))), 0)
     blocks = [
         f"Goal: {goal}",
         _block("Facts", _fit(facts, int(room * 0.7))),
         _block("Decisions", _fit(decisions, int(room * 0.3))),
+        _block("Open", open_points),
     ]
     return "\n".join(block for block in blocks if block)
 
 
-def complete(
-    text: str,
-    trajectory: Trajectory,
-    groups: Sequence[Sequence[Item]],
-    *,
-    earlier: str,
-    characters: int,
-) -> str:
+def complete(text: str, trajectory: Trajectory, dropped: Dropped, *, room: int) -> str:
     """The record with the plan before it and the handles behind it.
 
     Args:
         text: As the model or the rule wrote it.
         trajectory: The log.
-        groups: The steps that are dropped.
-        earlier: The record that there is; its handles are listed again.
-        characters: Longest record, about.
+        dropped: What leaves; the handles that its earlier records list are listed again.
+        room: Bytes without the plan, about.
     """
     parts: list[str] = []
-    plan = next((e for e in reversed(trajectory.newest_task()) if e.kind == "plan"), None)
-    if plan is not None:
-        parts.append(f"Plan: {plan.data['text']}")
+    if plan := newest_plan(trajectory):
+        parts.append(f"Plan: {plan}")
     parts.append(text)
-    lines = [*_listed(earlier, "Handles"), *handle_lines(groups)]
-    cited = {int(match[1]) for match in _HANDLE.finditer(text)}
+    cited = _numbers(text)
+    lines = [*_listed(dropped.record, "Handles"), *handle_lines(dropped)]
     lines = [line for line in lines if not cited & _numbers(line[:16])]
-    room = max(int(characters * _LIST_SHARE), characters - len(text))
+    left = max(int(room * _LIST_SHARE), room - bytes_of(text))
     if lines:
-        parts.append(_block("Handles", _fit(lines, room)))
+        parts.append(_block("Handles", _fit(lines, left)))
     return "\n".join(parts)
 
 
-def handle_lines(groups: Sequence[Sequence[Item]]) -> list[str]:
-    """One line for each observation and document that leaves: its handle and what it is of."""
-    return [
+def newest_plan(trajectory: Trajectory) -> str:
+    """The text of the newest task's plan; empty when there is none."""
+    plan = next((e for e in reversed(trajectory.newest_task()) if e.kind == "plan"), None)
+    return str(plan.data["text"]) if plan is not None else ""
+
+
+def handle_lines(dropped: Dropped) -> list[str]:
+    """One line for each document and observation that leaves: its handle and what it is of."""
+    documents = [
+        f"[{entry.handle}] document {excerpt(str(entry.data.get('name', '')), _LINE)}"
+        for entry in dropped.documents
+    ]
+    observations = [
         f"[{entry.handle}] {excerpt(describe_call(entry), _LINE)}"
-        for entry in _entries(groups)
+        for entry in _entries(dropped.groups)
         if isinstance(entry.message, ToolMessage) and not entry.data.get("memory")
     ]
+    return [*documents, *observations]
 
 
 def _facts(groups: Sequence[Sequence[Item]]) -> list[str]:
@@ -154,10 +172,11 @@ def _listed(record: str, heading: str) -> list[str]:
     lines: list[str] = []
     inside = False
     for line in record.split("\n"):
-        if line.startswith("- ") and inside:
-            lines.append(line[2:])
-        else:
-            inside = line.startswith(f"{heading}:")
+        if match := _HEADING.match(line):
+            inside = match[1].lower() == heading.lower()
+            line = line[match.end() :]
+        if inside and (text := line.strip().removeprefix("- ").removeprefix("* ")):
+            lines.append(text)
     return [line for line in lines if not line.startswith("(")]
 
 
@@ -165,16 +184,16 @@ def _block(heading: str, lines: Sequence[str]) -> str:
     return f"{heading}:\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
 
 
-def _fit(lines: Sequence[str], characters: int) -> list[str]:
-    """The newest lines that fit, with a line about how many there were before them."""
+def _fit(lines: Sequence[str], room: int) -> list[str]:
+    """The newest lines that fit into so many bytes, with one about how many were before them."""
     kept: list[str] = []
     for line in reversed(lines):
-        characters -= len(line) + 3
-        if characters < 0:
+        room -= bytes_of(line) + 3
+        if room < 0:
             break
-        kept.insert(0, line)
+        kept.append(line)
     left = len(lines) - len(kept)
-    return [f"({left:,} earlier ones: use recall)", *kept] if left else kept
+    return [*([f"({left:,} earlier ones: use recall)"] if left else []), *reversed(kept)]
 
 
 def _numbers(text: str) -> set[int]:

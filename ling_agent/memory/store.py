@@ -138,7 +138,8 @@ class InMemoryStore:
     """Keeps the newest runs in this process.
 
     Args:
-        keep: How many runs; the one that was written to first goes first.
+        keep: How many runs; the one that was written to first goes first. A run that somebody has
+            stays.
     """
 
     blocking: bool = False
@@ -165,8 +166,15 @@ class InMemoryStore:
                 kept.trajectory.extend(entry)
             kept.status = status or kept.status
             self._runs.move_to_end(run_id)
-            while len(self._runs) > self._keep:
-                self._runs.popitem(last=False)
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let the runs go that were written to first, but none that somebody has."""
+        excess = len(self._runs) - self._keep
+        if excess > 0:
+            free = [name for name in self._runs if not self._claims.claimed(name)]
+            for name in free[:excess]:
+                del self._runs[name]
 
     def load(self, run_id: str) -> Trajectory:
         """See `Store.load`; a run that is older than the runs that are kept is unknown."""

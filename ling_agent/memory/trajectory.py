@@ -10,9 +10,11 @@ message into the order of its calls, because models match them by order alone.
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigurationError
@@ -46,6 +48,8 @@ string of bytes to the model. ``call`` says that a call has begun to run. ``comp
 what later prompts show, ``pin`` keeps something in them. ``withdrawal`` takes the entries since
 ``data["since"]`` out of the conversation: of a task that could not even begin.
 """
+
+_OUR_ID = re.compile(r"call_\d+_(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,7 @@ class Trajectory:
         match entry.kind:
             case "task":
                 self._tasks.append(entry.id)
-            case "usage":
+            case "usage" if not entry.data.get("digest"):  # that was another prompt
                 self._usage = entry
             case "withdrawal":
                 self._withdraw(entry.data["since"])
@@ -148,9 +152,14 @@ class Trajectory:
 
     def _withdraw(self, since: int) -> None:
         self._tasks = [task for task in self._tasks if task < since]
-        self._last = next(
-            (e for e in reversed(self._entries[:since]) if e.message is not None), None
-        )
+        self._last = self._usage = None
+        for entry in in_conversation(self._entries):
+            if self._usage is None and entry.kind == "usage" and not entry.data.get("digest"):
+                self._usage = entry
+            if self._last is None and entry.message is not None:
+                self._last = entry
+            if self._usage is not None and self._last is not None:
+                break
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(tuple(self._entries))
@@ -167,6 +176,10 @@ class Trajectory:
     def since(self, length: int) -> list[Entry]:
         """The entries behind the first ``length``."""
         return self._entries[length:]
+
+    def until(self, length: int) -> list[Entry]:
+        """The first ``length`` entries."""
+        return self._entries[:length]
 
     def fork(self, length: int | None = None) -> Trajectory:
         """A trajectory that begins with these entries and goes on for itself.
@@ -189,7 +202,7 @@ class Trajectory:
             raise ConfigurationError(f"there is no step {step}: the newest is {self.last_step}")
         if step == 0:
             return next((e.id for e in self._entries if e.step), len(self._entries))
-        return max((e.id for e in self._entries if e.step == step), default=-1) + 1
+        return max(e.id for e in self._entries if 0 < e.step <= step) + 1
 
     @property
     def last_step(self) -> int:
@@ -214,8 +227,10 @@ class Trajectory:
         return self._entries[self._tasks[-1]] if self._tasks else None
 
     def newest_task(self) -> list[Entry]:
-        """The entries since the newest task, which is the first of them."""
-        return self._entries[self._tasks[-1] if self._tasks else 0 :]
+        """The entries since the newest task, which is the first of them, but for withdrawn ones."""
+        first = self._tasks[-1] if self._tasks else 0
+        entries = takewhile(lambda entry: entry.id >= first, in_conversation(self._entries))
+        return list(entries)[::-1]
 
     @property
     def tokens(self) -> int:
@@ -298,11 +313,9 @@ def conversation(entries: Iterable[Entry]) -> list[tuple[Entry, Message]]:
     shown: list[tuple[Entry, Message]] = []
     group: list[tuple[Entry, Message]] = []  # observations, behind `shown`
     order: Callable[[str], int] = call_order(None)
-    for entry in entries:
-        if entry.kind == "withdrawal":
-            shown = [pair for pair in shown + group if pair[0].id < entry.data["since"]]
-            group = []
-        message = entry.message
+    every = list(entries)
+    for entry in reversed(list(in_conversation(every))):
+        message = every[entry.data.get("same", entry.id)].message
         if message is None:
             continue
         if isinstance(message, ToolMessage):
@@ -332,9 +345,8 @@ def call_order(message: AssistantMessage | None) -> Callable[[str], int]:
     places = {call.id: place for place, call in enumerate(message.calls if message else ())}
 
     def order(call_id: str) -> int:
-        tail = call_id.rpartition("_")[2]
-        if call_id.startswith("call_") and tail.isdecimal():
-            return int(tail)
+        if match := _OUR_ID.fullmatch(call_id):
+            return int(match[1])
         return places.get(call_id, len(places))
 
     return order
@@ -350,7 +362,7 @@ def unanswered(trajectory: Trajectory) -> dict[str, Block]:
         The calls by id, in the order in which they were written.
     """
     answered: set[str] = set()
-    for entry in _in_conversation(trajectory):
+    for entry in in_conversation(trajectory):
         if isinstance(entry.message, ToolMessage):
             answered.add(entry.message.call_id)
         elif isinstance(entry.message, AssistantMessage):
@@ -365,7 +377,7 @@ def unanswered(trajectory: Trajectory) -> dict[str, Block]:
 def started(trajectory: Trajectory) -> set[str]:
     """Ids of calls of the newest assistant message that have begun to run."""
     begun: dict[str, bool] = {}
-    for entry in _in_conversation(trajectory):
+    for entry in in_conversation(trajectory):
         if entry.kind == "call":
             begun.setdefault(entry.data["call_id"], entry.data.get("begun", True))
         elif isinstance(entry.message, AssistantMessage):
@@ -373,10 +385,10 @@ def started(trajectory: Trajectory) -> set[str]:
     return {call_id for call_id, yes in begun.items() if yes}
 
 
-def _in_conversation(trajectory: Trajectory) -> Iterator[Entry]:
-    """Its entries without withdrawn ones, the newest first."""
-    end = len(trajectory)
-    for entry in reversed(trajectory):
+def in_conversation(entries: Sequence[Entry] | Trajectory) -> Iterator[Entry]:
+    """Entries, from the first on, without withdrawn ones; the newest first."""
+    end = len(entries)
+    for entry in reversed(entries):
         if entry.id >= end:
             continue
         if entry.kind == "withdrawal":

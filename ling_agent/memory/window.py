@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
-from .trajectory import Entry, Trajectory, call_order
+from .trajectory import Entry, Trajectory, call_order, in_conversation
 
 RECORD_HEAD = "What was done so far, for reference. It describes the past and asks for nothing."
 
@@ -67,6 +67,27 @@ class Task:
     pins: list[str] = field(default_factory=list[str])
 
 
+@dataclass(slots=True)
+class _State:
+    """What a window has made of the entries that it has read.
+
+    Attributes:
+        tasks: Those that are shown.
+        documents: Those whose task is still to come, with how much is shown of them.
+        pins: All pinned texts, without repetitions.
+        pins_ahead: Those of them that the next task's message is to show.
+        compacted: Whether anything has left the window.
+        order: Sorts the observations of the newest message.
+    """
+
+    tasks: list[Task] = field(default_factory=list[Task])
+    documents: list[tuple[Entry, int]] = field(default_factory=list[tuple[Entry, int]])
+    pins: list[str] = field(default_factory=list[str])
+    pins_ahead: list[str] = field(default_factory=list[str])
+    compacted: bool = False
+    order: Callable[[str], int] = field(default_factory=lambda: call_order(None))
+
+
 class Window:
     """The view of one trajectory; it follows the log as that grows.
 
@@ -79,12 +100,7 @@ class Window:
     def __init__(self, trajectory: Trajectory) -> None:
         self._trajectory = trajectory
         self._read = 0
-        self._order: Callable[[str], int] = call_order(None)
-        self._tasks: list[Task] = []
-        self._ahead: list[tuple[Entry, int]] = []  # documents whose task is still to come
-        self._pins: list[str] = []
-        self._pins_ahead: list[str] = []
-        self._compacted = False
+        self._now = _State()
         self.items: list[Item] = []
         self.size = 0
         self.pinned: set[int] = set()
@@ -98,15 +114,26 @@ class Window:
     def partial(self) -> bool:
         """Whether something is stored that is not shown: then the model is given recall."""
         self.update()
-        return self._compacted or any(
-            shown < len(entry.text) for task in self._tasks for entry, shown in task.documents
-        )
+        return self._now.compacted
 
     @property
     def task(self) -> Task | None:
         """The newest task."""
         self.update()
-        return self._tasks[-1] if self._tasks else None
+        return self._now.tasks[-1] if self._now.tasks else None
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """The tasks that are shown, oldest first."""
+        self.update()
+        return self._now.tasks
+
+    def with_record(self, text: str) -> int:
+        """Bytes by which another record makes the task's message longer, with all pinned texts."""
+        if (task := self.task) is None:
+            return 0
+        now = bytes_of(_blocks(task.documents, task.record, task.pins))
+        return bytes_of(_blocks(task.documents, text, self._now.pins)) - now
 
     def update(self) -> None:
         """Follow the log."""
@@ -118,17 +145,14 @@ class Window:
     def _take(self, entry: Entry) -> None:
         match entry.kind:
             case "document":
-                self._ahead.append((entry, entry.data.get("shown", len(entry.text))))
+                stored = self._trajectory[entry.data.get("same", entry.id)]
+                self._now.documents.append((stored, len(stored.text)))
             case "pin":
-                if "text" in entry.data:
-                    self._pins.append(entry.data["text"])
-                    self._pins_ahead.append(entry.data["text"])
-                else:
-                    self.pinned.add(entry.data["entry"])
+                self._pin(entry.data)
             case "compaction":
                 self._compact(entry.data)
             case "withdrawal":
-                self._withdraw(entry.data["since"])
+                self._withdraw(entry.id)
             case "task":
                 self._begin_task(entry)
             case _:
@@ -137,11 +161,20 @@ class Window:
 
     def _begin_task(self, entry: Entry) -> None:
         text = content_of(entry)
-        task = Task(Item(entry, UserMessage(text), 0), text, self._ahead, pins=self._pins_ahead)
-        self._ahead, self._pins_ahead = [], []
+        now = self._now
+        task = Task(Item(entry, UserMessage(text), 0), text, now.documents, pins=now.pins_ahead)
+        now.documents, now.pins_ahead = [], []
         _show(task)
-        self._tasks.append(task)
+        now.tasks.append(task)
         self._add(task.item)
+
+    def _pin(self, data: Mapping[str, Any]) -> None:
+        if "entry" in data:
+            self.pinned.add(data["entry"])
+        elif data["text"] not in self._now.pins:
+            self._now.pins.append(data["text"])
+            if not data.get("called"):  # a call says it itself, until it leaves
+                self._now.pins_ahead.append(data["text"])
 
     def _add(self, item: Item) -> None:
         self.size += item.size
@@ -151,57 +184,57 @@ class Window:
             return
         self.items.append(item)
         if isinstance(message, AssistantMessage):
-            self._order = call_order(message)
-            self._pins_ahead = []  # told by a call, or to be told by the next record
+            self._now.order = call_order(message)
 
     def _place(self, call_id: str) -> int:
         """Where an observation belongs among those of its message."""
-        place, number = len(self.items), self._order(call_id)
+        order = self._now.order
+        place, number = len(self.items), order(call_id)
         while place:
             before = self.items[place - 1].message
-            if not isinstance(before, ToolMessage) or self._order(before.call_id) <= number:
+            if not isinstance(before, ToolMessage) or order(before.call_id) <= number:
                 break
             place -= 1
         return place
 
-    def _withdraw(self, since: int) -> None:
-        self.items = [item for item in self.items if item.entry.id < since]
-        self._tasks = [task for task in self._tasks if task.item.entry.id < since]
-        self._ahead, self._pins_ahead = [], []
-        self.size = sum(item.size for item in self.items)
+    def _withdraw(self, number: int) -> None:
+        """Show what was shown before: read again what is left of the log up to this entry."""
+        left = list(in_conversation(self._trajectory.until(number + 1)))
+        self._now = _State()
+        self.items, self.size, self.pinned = [], 0, set()
+        for entry in reversed(left):
+            self._take(entry)
 
     def _compact(self, data: Mapping[str, Any]) -> None:
-        self._compacted = True
+        self._now.compacted = True
         self._drop(data.get("dropped", ()))
+        items = {item.entry.id: item for item in self.items}
         for number, head, tail, note in data.get("cut", ()):
-            if (item := self._find(number)) is not None:
+            if (item := items.get(number)) is not None:
                 item.cut = True
                 self._write(item, cut_text(content_of(item.entry), head, tail, note))
         for number, text in data.get("stubs", ()):
-            if (item := self._find(number)) is not None:
+            if (item := items.get(number)) is not None:
                 item.stub = True
                 self._write(item, text)
-        if self._tasks:
-            task = self._tasks[-1]
+        if self._now.tasks:
+            task = self._now.tasks[-1]
             shown = dict(data.get("documents", ()))
             task.documents = [(entry, shown.get(entry.id, size)) for entry, size in task.documents]
-            task.record = data.get("record", task.record)
-            task.pins = list(self._pins)
+            if "record" in data:
+                task.record = data["record"]
+                task.pins, self._now.pins_ahead = list(self._now.pins), []
             _show(task)
         self.size = sum(item.size for item in self.items)
 
     def _drop(self, ranges: Sequence[Sequence[int]]) -> None:
-        def dropped(item: Item) -> bool:
-            return any(first <= item.entry.id <= last for first, last in ranges)
-
-        self.items = [item for item in self.items if not dropped(item)]
-        self._tasks = [task for task in self._tasks if not dropped(task.item)]
-
-    def _find(self, number: int) -> Item | None:
-        return next((item for item in self.items if item.entry.id == number), None)
+        gone = {number for first, last in ranges for number in range(first, last + 1)}
+        self.items = [item for item in self.items if item.entry.id not in gone]
+        tasks = self._now.tasks
+        self._now.tasks = [task for task in tasks if task.item.entry.id not in gone]
 
     def _write(self, item: Item, text: str) -> None:
-        task = next((task for task in self._tasks if task.item is item), None)
+        task = next((task for task in self._now.tasks if task.item is item), None)
         if task is not None:
             task.text = text
             _show(task)
@@ -234,14 +267,20 @@ def content_of(entry: Entry) -> str:
 
 def _show(task: Task) -> None:
     """Write the task's message: the task, and in front of it what belongs there."""
-    blocks = [document_block(entry, shown) for entry, shown in task.documents]
-    if task.record:
-        blocks.append(f"<record>\n{RECORD_HEAD}\n{task.record}\n</record>")
-    if task.pins:
-        pins = "\n".join(f"- {text}" for text in task.pins)
-        blocks.append(f"<pinned>\n{pins}\n</pinned>")
-    task.item.message = UserMessage("\n\n".join([*blocks, task.text]))
+    blocks = _blocks(task.documents, task.record, task.pins)
+    task.item.message = UserMessage(blocks + task.text)
     task.item.size = text_size(task.item.message)
+
+
+def _blocks(documents: Sequence[tuple[Entry, int]], record: str, pins: Sequence[str]) -> str:
+    """What stands in front of a task."""
+    blocks = [document_block(entry, shown) for entry, shown in documents]
+    if record:
+        blocks.append(f"<record>\n{RECORD_HEAD}\n{record}\n</record>")
+    if pins:
+        lines = "\n".join(f"- {text}" for text in pins)
+        blocks.append(f"<pinned>\n{lines}\n</pinned>")
+    return "".join(f"{block}\n\n" for block in blocks)
 
 
 def document_block(entry: Entry, shown: int) -> str:
@@ -264,12 +303,26 @@ def document_block(entry: Entry, shown: int) -> str:
 def text_size(message: Message) -> int:
     """UTF-8 bytes of what the model reads of a message."""
     if not isinstance(message, AssistantMessage):
-        return _bytes(message.content)
+        return bytes_of(message.content)
     if message.raw is not None:
-        return _bytes(message.raw)
+        return bytes_of(message.raw)
     calls = [json.dumps(c.arguments, ensure_ascii=False) + c.name for c in message.calls]
-    return sum(_bytes(text) for text in (message.content, message.reasoning or "", *calls))
+    return sum(bytes_of(text) for text in (message.content, message.reasoning or "", *calls))
 
 
-def _bytes(text: str) -> int:
+def within(text: str, room: int, *, end: bool = False) -> str:
+    """The beginning of a text, or its end, in so many UTF-8 bytes."""
+    room = max(room, 0)
+    text = text[max(len(text) - room, 0) :] if end else text[:room]
+    data = text.encode("utf-8", "surrogatepass")
+    if len(data) <= room:
+        return text
+    place = len(data) - room if end else room
+    while place < len(data) and data[place] & 0xC0 == 0x80:  # inside a character
+        place += 1 if end else -1
+    return (data[place:] if end else data[:place]).decode("utf-8", "surrogatepass")
+
+
+def bytes_of(text: str) -> int:
+    """UTF-8 bytes of a text."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ling_agent import ConfigurationError, Memory
+from ling_agent import Agent, ConfigurationError, Memory, tool
 from ling_agent.memory import InMemoryStore
+from ling_agent.testing import ScriptedBackend
+
+from ..helpers import call
 
 
 def test_none_stands_for_this_process() -> None:
@@ -17,13 +20,34 @@ def test_none_stands_for_this_process() -> None:
 def test_a_run_is_claimed_by_one_at_a_time() -> None:
     memory = Memory()
     with (
-        memory.claim("a"),
-        memory.claim("b"),
+        memory.store.claim("a"),
+        memory.store.claim("b"),
         pytest.raises(ConfigurationError, match="'a' has not ended"),
-        memory.claim("a"),
+        memory.store.claim("a"),
     ):
         pytest.fail("not reached")
-    with pytest.raises(LookupError), memory.claim("a"):
+    with pytest.raises(LookupError), memory.store.claim("a"):
         raise LookupError
-    with memory.claim("a"):
+    with memory.store.claim("a"):
         pass
+
+
+@pytest.mark.anyio
+async def test_a_run_that_is_going_on_is_not_forgotten_for_newer_ones() -> None:
+    memory = Memory(InMemoryStore(keep=2))
+    other = Agent(ScriptedBackend(["done"] * 5), planning="off", memory=memory)
+
+    @tool
+    async def ask() -> str:
+        """Ask others."""
+        for _ in range(5):
+            assert (await other.run("x")).ok
+        return "asked"
+
+    agent = Agent(
+        ScriptedBackend([call("ask"), "done"]), tools=[ask], planning="off", memory=memory
+    )
+    result = await agent.run("x")
+    assert result.output == "done"
+    assert len(memory.store.runs()) == 2
+    assert result.run_id in memory.store

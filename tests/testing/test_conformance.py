@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import Any
 import anyio
 import pytest
 
-from ling_agent import ContextOverflow, Trajectory
+from ling_agent import ContextOverflow
 from ling_agent.backends import Backend, Chunk, Finished, ModelInfo, ModelRequest, TextChunk
 from ling_agent.memory import InMemoryStore, Store
 from ling_agent.testing import Reply, ScriptedBackend
 from ling_agent.testing.conformance import BackendConformance, StoreConformance
+from tests.testing.faulty_store import FaultyStore
 
 WINDOW = 100
 
@@ -223,64 +223,43 @@ async def test_a_call_in_the_text_conforms() -> None:
     await TestScriptedBackend().test_answers_with_calls_as_text(called)
 
 
-class FaultyStore(InMemoryStore):
-    """A store with one fault."""
-
-    def __init__(self, fault: str) -> None:
-        super().__init__()
-        self._fault = fault
-        self._thread = threading.current_thread()
-
-    def save(self, run_id: str, trajectory: Trajectory) -> None:
-        self._use()
-        if self._fault == "keeps the first" and run_id in self:
-            return
-        if self._fault == "saves nothing":
-            return
-        super().save("one" if self._fault == "one for all" else run_id, trajectory)
-
-    def load(self, run_id: str) -> Trajectory:
-        self._use()
-        if self._fault == "makes things up" and run_id not in self:
-            return Trajectory()
-        if self._fault == "its own errors" and run_id not in self:
-            raise KeyError(run_id)
-        found = super().load("one" if self._fault == "one for all" else run_id)
-        return OneLog(found) if self._fault == "forks nothing" else found
-
-    def __contains__(self, run_id: object) -> bool:
-        if self._fault == "has everything" or (self._fault == "has numbers" and run_id == 5):
-            return True
-        return super().__contains__("one" if self._fault == "one for all" else run_id)
-
-    def _use(self) -> None:
-        if self._fault == "one thread" and threading.current_thread() is not self._thread:
-            raise RuntimeError("made in another thread")
-
-
-class OneLog(Trajectory):
-    """A trajectory whose forks are itself."""
-
-    def __init__(self, log: Trajectory) -> None:
-        self._entries = vars(log)["_entries"]
-
-    def fork(self) -> Trajectory:
-        return self
-
-
 StoreCheck = Callable[[StoreConformance, Store], Awaitable[None]]
 Stores = StoreConformance
 STORE_FAULTS: list[tuple[str, StoreCheck, str]] = [
-    ("saves nothing", Stores.test_gives_back_what_was_saved, "not in the store"),
-    ("one for all", Stores.test_gives_back_what_was_saved, "not what was saved"),
-    ("keeps the first", Stores.test_gives_back_what_was_saved, "does not replace"),
-    ("forks nothing", Stores.test_gives_back_what_was_saved, "not for itself"),
-    ("has everything", Stores.test_says_what_it_does_not_have, "never saved"),
+    ("keeps nothing", Stores.test_gives_back_what_was_appended, "not in the store"),
+    ("lends its own", Stores.test_gives_back_what_was_appended, "not the caller's"),
+    ("has everything", Stores.test_says_what_it_does_not_have, "never kept"),
     ("has numbers", Stores.test_says_what_it_does_not_have, "no run id"),
     ("makes things up", Stores.test_says_what_it_does_not_have, "did not raise"),
     ("its own errors", Stores.test_says_what_it_does_not_have, "no StoreError"),
+    ("begins anywhere", Stores.test_appends_all_or_nothing, "do not begin it|did not raise"),
+    ("keeps what follows", Stores.test_appends_all_or_nothing, "there are 3 entries, not 2"),
+    ("keeps any status", Stores.test_appends_all_or_nothing, "status of a refused append"),
+    ("does not see claims", Stores.test_keeps_how_a_run_stands, "somebody has is 'interrupted'"),
+    ("forgets the status", Stores.test_keeps_how_a_run_stands, "status for itself was not kept"),
+    ("the first first", Stores.test_lists_what_was_written_to_last_first, "order is"),
+    ("any clock", Stores.test_lists_what_was_written_to_last_first, "went back"),
+    ("forks too much", Stores.test_forks, "not what it was forked from"),
+    ("forgets where from", Stores.test_forks, "forked from 'a', not None"),
+    ("forks share", Stores.test_forks, "not what it was forked from"),
+    ("forks over others", Stores.test_forks, "into a run that is kept did not raise"),
+    ("deletes forks", Stores.test_forks_outlive_what_they_came_from, "a deleted run is listed"),
+    ("lists what was", Stores.test_forks_outlive_what_they_came_from, "a deleted run is listed"),
+    ("the beginning", Stores.test_searches, "not what the hit shows"),
+    ("no limit", Stores.test_searches, "limit is not kept"),
+    ("searches other runs", Stores.test_searches, "entries with a word are|no StoreError|best"),
+    ("understands queries", Stores.test_searches, "raised StoreError"),
+    ("searches where it came from", Stores.test_searches_forks, "written after it"),
+    ("deletes what is in use", Stores.test_deletes, "somebody has did not raise"),
+    ("keeps what was deleted", Stores.test_deletes, "somebody has did not raise"),
+    ("anybody may", Stores.test_gives_a_run_to_one_at_a_time, "did not raise"),
+    ("one thread claims", Stores.test_gives_a_run_to_one_at_a_time, "two threads at once"),
+    ("for ever", Stores.test_gives_a_run_to_one_at_a_time, "not free"),
     ("one thread", Stores.test_is_used_from_several_threads, "in another thread"),
-    ("one for all", Stores.test_is_used_from_several_threads, "mixed up"),
+    ("one for all", Stores.test_is_used_from_several_threads, "in another thread"),
+    ("long texts are cut", Stores.test_takes_a_big_text, "not what it was"),
+    ("searches the beginning", Stores.test_takes_a_big_text, "was not found"),
+    ("forgets when closed", Stores.test_works_again_after_it_was_closed, "after close"),
 ]
 
 
@@ -314,6 +293,7 @@ import pytest
 from ling_agent.memory import InMemoryStore
 from ling_agent.testing import ScriptedBackend
 from ling_agent.testing.conformance import BackendConformance, StoreConformance
+from tests.testing.faulty_store import FaultyStore
 
 class TestGood(BackendConformance):
     @pytest.fixture(autouse=True)
