@@ -33,6 +33,7 @@ from .turn import FirstCall, Turn, TurnReader
 _UNKNOWN_WINDOW = (
     "the context window is unknown, so nothing is compacted: pass Memory(context_window=…)"
 )
+_MAX_REFUSED = 3  # sizes are estimates: what is learned from a refusal may not be enough yet
 
 
 class Asker:
@@ -285,16 +286,20 @@ class Asker:
         return turn
 
     async def _send(self, reader: Callable[[], TurnReader]) -> Turn:
-        """Read the answer to a request; a second one is made when the first did not fit."""
-        self._reader = reading = reader()
+        """Read the answer to a request; another one is made when it did not fit."""
         self._count(Usage(requests=1))
-        try:
-            turn = await reading.read(self._setup.backend)
-        except ContextOverflow as error:
-            if reading.partial or not await self._context.overflowed(self.step, error):
-                raise
+        refused = 0
+        while True:
             self._reader = reading = reader()
-            turn = await reading.read(self._setup.backend)
+            try:
+                turn = await reading.read(self._setup.backend)
+                break
+            except ContextOverflow as error:
+                refused += 1
+                if reading.partial or refused > _MAX_REFUSED:
+                    raise
+                if not await self._context.overflowed(self.step, error):
+                    raise
         self._count(dataclasses.replace(turn.usage, requests=turn.usage.requests - 1))
         return turn
 

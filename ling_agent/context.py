@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from itertools import takewhile
 from typing import Any
 
 from .backends.base import ModelInfo
@@ -239,13 +240,19 @@ class Context:
         tokens = max(error.prompt_tokens, self.budget.high + 1)
         self._meter.learn(tokens, self.window.size + self._tools_size())
         before = len(self._trajectory)
-        await self._compact(step, tokens, f"refused: {error}", _no_digest)
+        self._checked = self._newest_sent() + 1  # what is new is larger than it was taken for
+        await self._cut_large(step, self.budget)
+        if len(self._trajectory) > before:
+            tokens = self._estimate()
+        if tokens > self.budget.high:
+            await self._compact(step, tokens, f"refused: {error}", _no_digest)
         return len(self._trajectory) > before
 
     async def _cut_large(self, step: int, budget: Budget) -> None:
         """Show messages that are too long at their ends only, before they are ever sent."""
         self.window.update()
-        new = [item for item in self.window.items if item.entry.id >= self._checked]
+        since = self._checked
+        new = list(takewhile(lambda item: item.entry.id >= since, reversed(self.window.items)))
         self._checked = len(self._trajectory)
         cut = cut_large(new, self._meter, budget)
         if cut.cut:

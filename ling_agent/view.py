@@ -88,11 +88,8 @@ class RunView:
                 self._observation(observation)
             case ApprovalRequested(call):
                 self._line("? waits", f"{_signature(call)} needs approval", "bold yellow")
-            case Correction(message):
-                self._line("! note", message, "yellow")
-            case Compacted(_, before, after):
-                text = f"the prompt was shortened from {before:,} to about {after:,} tokens"
-                self._line("! memory", text, "yellow")
+            case Correction() | Compacted():
+                self._line("! note", _note(event), "yellow")
             case StepFinished(step, usage):
                 # Printed later: below a text that may turn out to be the answer.
                 self._cost = _cost(step, usage)
@@ -303,6 +300,12 @@ def _count(number: int, what: str) -> str:
 def _speed(usage: Usage) -> str:
     speed = usage.decode_tokens_per_second
     return f", {speed:.1f} tokens/s" if speed else ""
+
+
+def _note(event: Correction | Compacted) -> str:
+    if isinstance(event, Correction):
+        return event.message
+    return f"the prompt was shortened from {event.before:,} to about {event.after:,} tokens"
 
 
 def _cost(step: int, usage: Usage) -> str:

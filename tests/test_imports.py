@@ -8,7 +8,16 @@ import sys
 
 import pytest
 
-OPTIONAL = ["openai", "llama_cpp", "huggingface_hub", "clore_ai", "trio", "numpy", "llguidance"]
+OPTIONAL = [
+    "openai",
+    "llama_cpp",
+    "huggingface_hub",
+    "clore_ai",
+    "trio",
+    "numpy",
+    "llguidance",
+    "zstandard",
+]
 HEAVY = ["jsonschema", "rich", "httpx2", "jinja2", "pydantic", "docstring_parser", "filelock"]
 
 

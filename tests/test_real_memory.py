@@ -100,15 +100,14 @@ async def test_a_session_outgrows_the_window(backend: LlamaCppBackend) -> None:
     agent = Agent(
         backend,
         instructions="Answer in a few words.",
-        memory=Memory(context_window=1000),
         sampling=Sampling(max_tokens=16),
     )
     results: list[RunResult] = []
-    for number in range(1, 13):
-        task = (
+    for number in range(1, 14):
+        task = 3 * (
             f"Note {number}: the warehouse in Lisbon has {40 + number} boxes of cable, the truck "
             f"leaves at {6 + number}:30 and the driver of that day is called Marta. The scale at "
-            f"the gate shows {number} kilograms too much. How many boxes are there?"
+            f"the gate shows {number} kilograms too much. How many boxes are there? "
         )
         results.append(await agent.run(task, session="lisbon"))
     assert all(result.output for result in results)
@@ -116,7 +115,7 @@ async def test_a_session_outgrows_the_window(backend: LlamaCppBackend) -> None:
     entries = list(results[-1].trajectory)
     compactions = [entry for entry in entries if entry.kind == "compaction"]
     assert 1 <= len(compactions) <= 4
-    assert max(e.data["prompt_tokens"] for e in entries if e.kind == "usage") < 1000
+    assert max(e.data["prompt_tokens"] for e in entries if e.kind == "usage") < 2048
     digests = [entry for entry in entries if entry.data.get("digest")]
     assert digests, "the model is asked for the record"
     for digest in digests:
@@ -127,7 +126,7 @@ async def test_a_session_outgrows_the_window(backend: LlamaCppBackend) -> None:
     for result in results:
         assert result.context is not None
         assert result.context.source in ("usage", "tokenizer")
-        assert result.context.window == 1000
+        assert result.context.window == 2048
 
 
 async def test_a_task_longer_than_the_window_is_shown_cut(backend: LlamaCppBackend) -> None:
@@ -138,4 +137,5 @@ async def test_a_task_longer_than_the_window_is_shown_cut(backend: LlamaCppBacke
     assert result.trajectory[0].text == task, "it is stored whole"
     assert result.usage.prompt_tokens < 2048
     assert result.context is not None
-    assert (result.context.window, result.context.source) == (2048, "tokenizer")
+    assert result.context.window == 2048
+    assert result.context.source in ("usage", "tokenizer")

@@ -138,6 +138,8 @@ def measure(count: int, where: Path, *, peers: bool) -> Figures:
         peers: Whether the peers that are installed have their turn.
     """
     _say("texts")
+    for old in where.glob("*.db*"):  # of an earlier measurement that was kept
+        old.unlink()
     texts, store = where / "steps.jsonl", where / "run.db"
     planted = steps.write(texts, count)
     run = _long_run(count, texts, store)
@@ -159,8 +161,6 @@ def measure(count: int, where: Path, *, peers: bool) -> Figures:
 
 
 def _long_run(count: int, texts: Path, store: Path | None) -> LongRun:
-    for old in store.parent.glob(f"{store.name}*") if store is not None else ():
-        old.unlink()
     with serving(count) as url:
         told = ask("run", url, texts, store or "memory", count)
         seen = report(url)

@@ -4,10 +4,12 @@
 2. Old steps go, oldest first; a record of them takes their place.
 3. Documents are shown shorter.
 4. The newest observations are cut shorter.
+5. A task that was too long to be shown whole is cut shorter.
 
-It stops as soon as the prompt is down to the low watermark; 3 and 4 are only for a prompt that is
+It stops as soon as the prompt is down to the low watermark; 3 to 5 are only for a prompt that is
 still above the high one. Nothing is changed that would not make the prompt smaller. Never touched:
-the instructions, the task, pinned entries, and of the newest steps up to four, at least one.
+the instructions, any other task, pinned entries, and of the newest steps up to four, at least one
+of the newest task's.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 from ..messages import ToolMessage, UserMessage
 from .budget import Budget, Meter
 from .trajectory import Entry
-from .window import Item, Window, bytes_of, content_of, cut_text, document_block, within
+from .window import Item, Task, Window, bytes_of, content_of, cut_text, document_block, within
 
 _KEEP = 4  # newest steps, as far as they take no more than half of what is to be left
 _LARGE = 144  # tokens of an observation in whose place a line is worth it
@@ -77,7 +79,7 @@ def choose(
     """
     result = Compaction()
     steps = _steps(window)
-    keep = _newest(steps, meter, budget.low // 2)
+    keep = _newest(window, steps, meter, budget.low // 2)
     old, newest = steps[: len(steps) - keep], steps[len(steps) - keep :]
     left = total - _make_stubs(result, old, meter, total - budget.low)
     if left > budget.low:
@@ -89,6 +91,8 @@ def choose(
         left -= _shorten_documents(result, window, meter, left - enough)
     if left > budget.high:
         left -= _cut_newest(result, newest, meter, left - enough)
+    if left > budget.high and window.task is not None and window.task.item.cut:
+        left -= _cut_task(result, window.task, meter, left - enough)
     result.saved = total - left
     return result
 
@@ -103,34 +107,56 @@ def cut_large(items: Sequence[Item], meter: Meter, budget: Budget) -> Compaction
         longest = budget.low if is_task else budget.observation
         size = bytes_of(content_of(item.entry)) if is_task else item.size
         if meter.tokens(size) > longest:
-            _cut(result, item, meter, meter.bytes(longest))
+            _cut(result, item, meter, meter.bytes(longest), now=size)
     return result
 
 
 def _steps(window: Window) -> list[list[Item]]:
-    """The groups that may go: all but the instructions, the newest task and what is pinned."""
+    """The groups that may go: all but the instructions, the newest task and what is pinned.
+
+    An earlier task goes behind its steps, and with the last of them: no conversation begins with
+    one of those, and no two tasks follow each other.
+    """
     task = window.task
-    return [
+    groups = [
         group
         for group in window.groups()
         if group[0].entry.kind != "instructions"
         and (task is None or group[0] is not task.item)
         and not any(item.entry.id in window.pinned for item in group)
     ]
+    return _tasks_last(groups, task.item.entry.id if task is not None else 0)
+
+
+def _tasks_last(groups: list[list[Item]], newest: int) -> list[list[Item]]:
+    ordered: list[list[Item]] = []
+    begun: list[list[Item]] = []  # the task whose steps come now
+    for group in groups:
+        entry = group[0].entry
+        if entry.kind == "task" or entry.id > newest:
+            ordered += begun
+            begun = [group] if entry.kind == "task" else []
+        if entry.kind != "task":
+            ordered.append(group)
+    return ordered + begun
 
 
 def _tokens(group: Sequence[Item], meter: Meter) -> int:
     return sum(meter.tokens(item.size) for item in group)
 
 
-def _newest(steps: list[list[Item]], meter: Meter, room: int) -> int:
-    """How many of the newest steps stay."""
-    keep = 0
+def _newest(window: Window, steps: list[list[Item]], meter: Meter, room: int) -> int:
+    """How many of the newest steps stay; an earlier task stays with a step of it."""
+    task = window.task.item.entry.id if window.task is not None else -1
+    keep = tasks = 0
     for group in reversed(steps[-_KEEP:]):
         room -= _tokens(group, meter)
-        if keep and room < 0:
+        if room < 0 and (keep or group[0].entry.id < task):
             break
-        keep += 1
+        if group[0].entry.kind == "task":
+            tasks += 1
+        else:
+            keep, tasks = keep + tasks + 1, 0
     return keep
 
 
@@ -154,7 +180,7 @@ def _drop(result: Compaction, old: list[list[Item]], meter: Meter, excess: int, 
     dropped: list[list[Item]] = []
     saved = -record
     for group in old:
-        if saved >= excess:
+        if saved >= excess and group[0].entry.kind != "task":
             break
         dropped.append(group)
         for item in group:
@@ -206,21 +232,31 @@ def _cut_newest(result: Compaction, newest: list[list[Item]], meter: Meter, exce
         rest = sum(meter.tokens(other.size) for other in items[place:])
         share = max(rest - (excess - saved), 0) // (len(items) - place)
         limit = meter.bytes(share)
-        saved += _cut(result, item, meter, limit, least=_LEAST_SHOWN // 4)
+        saved += _cut(result, item, meter, limit, now=item.size, least=_LEAST_SHOWN // 4)
     return saved
 
 
+def _cut_task(result: Compaction, task: Task, meter: Meter, excess: int) -> int:
+    size = bytes_of(task.text)
+    return _cut(result, task.item, meter, size - meter.bytes(excess), now=size)
+
+
 def _cut(
-    result: Compaction, item: Item, meter: Meter, limit: int, *, least: int = _LEAST_SHOWN
+    result: Compaction,
+    item: Item,
+    meter: Meter,
+    limit: int,
+    *,
+    now: int,
+    least: int = _LEAST_SHOWN,
 ) -> int:
-    """Show so many bytes of a message, the note included; return the tokens that it saves."""
+    """Show so many bytes of a message and not as many as now; return the tokens that it saves."""
     entry, text = item.entry, content_of(item.entry)
-    size = item.size if isinstance(item.message, ToolMessage) else bytes_of(text)
     room = max(limit - len(_note(entry, len(text), len(text))) - 2, least)
     head = len(within(text, int(room * _HEAD)))
     tail = len(within(text[head:], room - int(room * _HEAD), end=True))
     note = _note(entry, len(text) - head - tail, head)
-    gain = meter.tokens(size) - meter.tokens(bytes_of(cut_text(text, head, tail, note)))
+    gain = meter.tokens(now) - meter.tokens(bytes_of(cut_text(text, head, tail, note)))
     if gain < _LEAST_CUT:
         return 0
     result.cut[entry.id] = (head, tail, note)

@@ -18,7 +18,7 @@ from .search import Hit
 from .searchable import Searchable
 from .terms import is_single_cjk, query_words, tokens
 
-_CANDIDATES = 50
+_CANDIDATES = 120
 _COUNTED = 2_000
 _COMMON = 0.2
 _WINDOWS = (8, 16)

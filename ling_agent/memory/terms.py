@@ -38,8 +38,16 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words that say nothing about what a text is about."""
 
 
+_NOT_INDEXED = re.compile(
+    r"\b(?:a|an|and|are|as|at|by|for|from|has|in|is|it|of|on|that|the|this|to|was|were|with)\b"
+)
+"""The most frequent words, which take a fifth of an index of English; only as they stand within a
+sentence, so that IT and US are found."""
+
+
 def folded(text: str) -> str:
     """A text as it is indexed: what looks alike is alike, and pairs of CJK characters are words."""
+    text = _NOT_INDEXED.sub("", text)
     if text.isascii():
         return text.replace("\x00", " ")
     text = unicodedata.normalize("NFKC", _UNREADABLE.sub(" ", text))

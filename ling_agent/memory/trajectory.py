@@ -315,7 +315,8 @@ def conversation(entries: Iterable[Entry]) -> list[tuple[Entry, Message]]:
     order: Callable[[str], int] = call_order(None)
     every = list(entries)
     for entry in reversed(list(in_conversation(every))):
-        message = every[entry.data.get("same", entry.id)].message
+        stored: int = entry.data.get("same", entry.id)
+        message = every[stored].message
         if message is None:
             continue
         if isinstance(message, ToolMessage):

@@ -10,6 +10,9 @@ Only a ``compaction`` entry changes what was shown already, and holds everything
     documents  [id, characters]: only so much of a document
     record     what was done in the dropped steps, in place of an earlier record
 
+A record brings all pinned texts with it. A ``withdrawal`` shows again what was shown before, and a
+``document`` with ``same`` is one that is stored already.
+
 Everything that belongs in front of a task stands in the task's own message, in blocks: documents,
 the record, pinned texts. So no template sees two messages of the user in a row, and what was done
 comes before what is to be done.
@@ -26,7 +29,8 @@ from typing import Any
 from ..messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
 from .trajectory import Entry, Trajectory, call_order, in_conversation
 
-RECORD_HEAD = "What was done so far, for reference. It describes the past and asks for nothing."
+RECORD_HEAD = "This is a record of past work, for reference only. Nothing in it is to be done now."
+"""Small models take other words for an invitation: see tests/test_real_memory.py."""
 
 
 @dataclass(slots=True)
@@ -108,7 +112,7 @@ class Window:
     def messages(self) -> tuple[Message, ...]:
         """The conversation for the next request."""
         self.update()
-        return tuple(item.message for item in self.items)
+        return tuple([item.message for item in self.items])
 
     @property
     def partial(self) -> bool:
@@ -276,27 +280,34 @@ def _blocks(documents: Sequence[tuple[Entry, int]], record: str, pins: Sequence[
     """What stands in front of a task."""
     blocks = [document_block(entry, shown) for entry, shown in documents]
     if record:
-        blocks.append(f"<record>\n{RECORD_HEAD}\n{record}\n</record>")
+        blocks.append(f"<record>\n{RECORD_HEAD}\n{_inside('record', record)}\n</record>")
     if pins:
         lines = "\n".join(f"- {text}" for text in pins)
-        blocks.append(f"<pinned>\n{lines}\n</pinned>")
+        blocks.append(f"<pinned>\n{_inside('pinned', lines)}\n</pinned>")
     return "".join(f"{block}\n\n" for block in blocks)
+
+
+def _inside(name: str, text: str) -> str:
+    """A text that cannot end the block that it stands in: tools and documents are not trusted."""
+    return text.replace(f"</{name}", f"< /{name}")
 
 
 def document_block(entry: Entry, shown: int) -> str:
     """A document, or the part of it that is shown, with what the model has to know of it."""
-    text, name = entry.text, entry.data.get("name", "")
+    text = entry.text
+    name = str(entry.data.get("name", "")).replace('"', "'").replace("\n", " ")
     head = f'<document handle="{entry.handle}" name="{name}"'
     if shown >= len(text):
-        return f"{head}>\n{text}\n</document>"
+        return f"{head}>\n{_inside('document', text)}\n</document>"
     if not shown:
         return (
             f'{head} shown="nothing of {len(text):,} characters; recall(query) searches it, '
             f'open({entry.handle}) reads it" />'
         )
+    part = _inside("document", text[:shown])
     return (
         f'{head} shown="the first {shown:,} of {len(text):,} characters; recall(query) searches '
-        f'all of it, open({entry.handle}, {shown}) reads on">\n{text[:shown]}\n</document>'
+        f'all of it, open({entry.handle}, {shown}) reads on">\n{part}\n</document>'
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -70,7 +71,7 @@ class Log:
 
     def pin(self) -> None:
         """A text that is to stay."""
-        called = {"called": True} if self.random.random() < 0.5 else {}
+        called: dict[str, Any] = {"called": True} if self.random.random() < 0.5 else {}
         self.trajectory.append("pin", step=self.trajectory.last_step, text=self.text(), **called)
 
     def pin_entry(self) -> None:
@@ -85,7 +86,7 @@ class Log:
         task = window.task
         groups = [g for g in window.groups() if task is None or g[0] is not task.item]
         dropped = groups[: self.random.randrange(len(groups) + 1)]
-        data: dict[str, object] = {}
+        data: dict[str, Any] = {}
         if dropped:
             data["dropped"] = [[i.entry.id, i.entry.id] for group in dropped for i in group]
             data["record"] = self.text()

@@ -270,6 +270,26 @@ def test_a_task_of_more_than_half_the_window_is_cut() -> None:
     assert not cut_large(run.window.items, run.meter, run.budget).cut, "once"
 
 
+def test_a_task_that_is_cut_is_cut_shorter_when_nothing_else_helps() -> None:
+    run = Run(task="t" * 10_000)
+    run.trajectory.append("note", UserMessage("n" * 1600))
+    run.window.update()
+    run.apply(cut_large(run.window.items, run.meter, run.budget))
+    assert run.total > run.budget.high
+    change = run.choose()
+    assert list(change.cut) == [1]
+    run.apply(change)
+    assert run.total <= run.budget.high
+
+
+def test_steps_of_an_earlier_task_may_all_go() -> None:
+    run = Run()
+    run.step(*[60] * 60)
+    run.task("new")
+    change = run.choose()
+    assert [group[0].entry.kind for group in change.dropped] == ["assistant", "task"]
+
+
 def test_what_a_task_stands_behind_does_not_count_as_its_length() -> None:
     run = Run()
     run.task("short", "d" * 50_000)
@@ -340,3 +360,21 @@ def check_whole(window: Window) -> None:
             assert item.message.call_id in calls, "an observation without its call"
             calls.remove(item.message.call_id)
     assert not calls
+
+
+def test_an_earlier_task_stays_as_long_as_one_of_its_steps() -> None:
+    """So that no conversation begins with a message of the model."""
+    trajectory = Trajectory()
+    for task in range(3):
+        trajectory.append("task", UserMessage(f"task {task}"), task=f"task {task}")
+        for _ in range(6):
+            step = trajectory.last_step + 1
+            trajectory.append("assistant", AssistantMessage("word " * 100), step=step)
+    for high in range(500, 2000, 50):
+        window = Window(Trajectory(list(trajectory)))
+        budget = divide(high, answer=10, high_watermark=0.9, low_watermark=0.5)
+        change = choose(window, Meter(), budget, 4000)
+        log = Trajectory(list(trajectory))
+        log.append("compaction", **change.data())
+        first = Window(log).messages()[0]
+        assert isinstance(first, UserMessage), f"with a window of {high}"

@@ -65,7 +65,7 @@ def test_fifty_processes_append_to_one_file_that_is_not_there_yet(tmp_path: Path
 @pytest.mark.parametrize("after", [1, 7, 40])
 def test_what_was_appended_outlives_a_killed_process(tmp_path: Path, after: int) -> None:
     path = tmp_path / "runs.db"
-    process = start(APPEND, path, "a", "100000")
+    process = start(APPEND, path, "orchid", "100000")
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
@@ -74,11 +74,11 @@ def test_what_was_appended_outlives_a_killed_process(tmp_path: Path, after: int)
     process.send_signal(signal.SIGKILL)
     assert end(process) == -signal.SIGKILL
     store = SQLiteStore(path)
-    kept = list(store.load("a"))
+    kept = list(store.load("orchid"))
     assert len(kept) >= after
-    assert len(store.search("a", "a", limit=1)) == 1
-    store.append("a", [observation("on it goes", after=len(kept))])
-    assert len(store.load("a")) == len(kept) + 1
+    assert len(store.search("orchid", "orchid", limit=1)) == 1
+    store.append("orchid", [observation("on it goes", after=len(kept))])
+    assert len(store.load("orchid")) == len(kept) + 1
     store.close()
 
 
