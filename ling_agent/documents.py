@@ -23,6 +23,7 @@ class Document:
     name: str = ""
 
 
+_LONGEST_NAME = 1_000  # characters
 DocumentLike = str | os.PathLike[str] | Document
 """The text itself, a path to a text file in UTF-8, or a `Document`."""
 
@@ -45,6 +46,11 @@ def _read(document: DocumentLike, number: int) -> Document:
     if isinstance(document, Document):
         return document
     if isinstance(document, str):
+        if _names_a_file(document):
+            raise ConfigurationError(
+                f"documents: {document!r} is a text here, and the name of a file: write "
+                "Path(…) to read the file, or Document(…) for the text"
+            )
         return Document(document, f"document {number}")
     if not isinstance(document, os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(
@@ -63,6 +69,10 @@ def _read(document: DocumentLike, number: int) -> Document:
     if "\0" in text:
         raise ConfigurationError(f"document {path} is no text: convert it first")
     return Document(text, path.name)
+
+
+def _names_a_file(text: str) -> bool:
+    return len(text) < _LONGEST_NAME and text.isprintable() and os.path.isfile(text)
 
 
 def add_documents(trajectory: Trajectory, documents: Sequence[Document]) -> None:

@@ -69,6 +69,14 @@ async def test_files_that_are_no_text(tmp_path: Path, content: bytes | None, why
         await agent("done").run("x", documents=[path])
 
 
+async def test_a_text_that_is_the_name_of_a_file_is_asked_about(tmp_path: Path) -> None:
+    path = tmp_path / "report.txt"
+    path.write_text("The report.")
+    with pytest.raises(ConfigurationError, match=r"the name of a file: write Path\(…\)"):
+        await read_documents([str(path)])
+    assert await read_documents([Document(str(path))]) == [Document(str(path))]
+
+
 async def test_a_folder_and_a_path_that_cannot_be(tmp_path: Path) -> None:
     for path in (tmp_path, Path("a\0b")):
         with pytest.raises(ConfigurationError, match="cannot be read"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import importlib
 import os
@@ -13,12 +14,14 @@ from .. import Agent, Tool, catalog, extras
 from ..backends import Backend
 from ..backends.registry import DEFAULT_BACKEND
 from ..errors import ConfigurationError
+from ..limits import Limits
+from ..memory import Memory
 from ..results import RunResult
 
 # A text, because the class is generic for type checkers only.
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
 
-_AGENTS_OWN = ("backend", "tools", "instructions", "planning")
+_AGENTS_OWN = ("backend", "tools", "instructions", "planning", "store")
 
 
 def add_agent_options(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +44,30 @@ def add_agent_options(parser: argparse.ArgumentParser) -> None:
         choices=("off", "inline", "explicit"),
         help="how to plan (default inline)",
     )
+    parser.add_argument("--store", metavar="FILE", help="keep runs in this file, to go on with")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """The options of one run: those that `limits_from` reads, and ``--json``."""
+    parser.add_argument("--max-steps", type=int, metavar="N", help="most messages of the model")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for the whole run")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def limits_from(options: argparse.Namespace, agent: Agent) -> Limits:
+    """The agent's limits with those of the options in their place.
+
+    Raises:
+        ConfigurationError: A limit that makes no sense.
+    """
+    given = {"max_steps": options.max_steps, "timeout": options.timeout}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(agent.limits, **changes)
+
+
+def to_text(argument: str) -> str:
+    """An argument as text that can be encoded; one that is not UTF-8 has lone surrogates."""
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def agent_from(options: argparse.Namespace) -> Agent:
@@ -67,7 +94,16 @@ def agent_from(options: argparse.Namespace) -> Agent:
         tools=_tools(options.tools or ""),
         instructions=options.instructions or "",
         planning=options.planning or "inline",
+        memory=_memory(options.store),
     )
+
+
+def _memory(file: str | None) -> Memory | None:
+    if file is None:
+        return None
+    from ..memory import SQLiteStore
+
+    return Memory(SQLiteStore(file))
 
 
 def _tools(names: str) -> list[Any]:

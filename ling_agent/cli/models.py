@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .. import catalog
 from ..catalog import ModelFile
 from ..errors import DigestMismatch
+from .tables import print_table
 
 if TYPE_CHECKING:
     # Generic for type checkers only.
@@ -67,7 +68,7 @@ def list_models(args: argparse.Namespace) -> int:
         )
         for model in models
     ]
-    _print_table(("alias", "size", "licence", "cached", "description"), rows)
+    print_table(("alias", "size", "licence", "cached", "description"), rows)
     print(f"Files are kept in {catalog.cache_dir()}")
     return 0
 
@@ -167,23 +168,3 @@ def _missing(model: ModelFile) -> str:
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
-
-
-def _print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """A rich table on a terminal; columns of plain text in a pipe, or without rich."""
-    if sys.stdout.isatty():
-        try:
-            from rich.console import Console
-            from rich.table import Table
-        except ImportError:
-            pass
-        else:
-            table = Table(*header)
-            for row in rows:
-                table.add_row(*row)
-            Console().print(table)
-            return
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    for row in (header, *rows):
-        cells = zip(row, widths, strict=True)
-        print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())

@@ -6,14 +6,29 @@ import argparse
 import dataclasses
 import json
 import sys
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import anyio
 
 from ..agent import Agent
+from ..documents import Document, read_documents
 from ..errors import ConfigurationError
 from ..limits import Limits
 from ..results import RunResult
-from .common import Subparsers, add_agent_options, agent_from, fetch_model, result_to_json
+from .common import (
+    Subparsers,
+    add_agent_options,
+    add_run_options,
+    agent_from,
+    fetch_model,
+    limits_from,
+    result_to_json,
+    to_text,
+)
+from .keeping import add_session_option, check_usable, session_from, telling
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -28,9 +43,15 @@ def add_parser(subparsers: Subparsers) -> None:
         "task", metavar="TASK", help="what to do; - reads it from standard input, for long ones"
     )
     add_agent_options(parser)
-    parser.add_argument("--max-steps", type=int, metavar="N", help="most messages of the model")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for the whole run")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_session_option(parser, "a new one")
+    parser.add_argument(
+        "--document",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="text file that the task is about; may be given several times",
+    )
+    add_run_options(parser)
     parser.set_defaults(handler=run)
 
 
@@ -38,17 +59,30 @@ def run(options: argparse.Namespace) -> int:
     """Run the task; returns 0 when it completed, else 1."""
     agent = agent_from(options)
     task = _task(options.task)
-    given = {"max_steps": options.max_steps, "timeout": options.timeout}
-    changes = {name: value for name, value in given.items() if value is not None}
-    limits = dataclasses.replace(agent.limits, **changes)
-    fetch_model(agent)
-    if options.json:
-        result = agent.run_sync(task, limits=limits)
-        # ASCII: the same JSON in every locale.
-        print(json.dumps(result_to_json(result)))
-    else:
-        result = anyio.run(stream_to_terminal, agent, task, limits)
+    limits = limits_from(options, agent)
+    documents = anyio.run(_documents, options.document)
+    session = session_from(options, agent)
+    if session is None and options.store is not None:
+        session = uuid.uuid4().hex[:12]  # known before the run, to be told whatever ends it
+    with closing(agent.memory.store) as store, ExitStack() as stack:
+        if session is not None:
+            check_usable(store, session)
+        fetch_model(agent)
+        if session is not None:
+            stack.enter_context(telling(options, agent, session))
+        if options.json:
+            result = agent.run_sync(task, limits=limits, session=session, documents=documents)
+            # ASCII: the same JSON in every locale.
+            print(json.dumps(result_to_json(result)))
+        else:
+            result = anyio.run(stream_to_terminal, agent, task, limits, session, documents)
     return 0 if result.ok else 1
+
+
+async def _documents(paths: list[str]) -> list[Document]:
+    """The files' texts, read before anything is downloaded for them."""
+    read = await read_documents([Path(path) for path in paths])
+    return [dataclasses.replace(document, name=to_text(document.name)) for document in read]
 
 
 def _task(text: str) -> str:
@@ -57,19 +91,22 @@ def _task(text: str) -> str:
         text = sys.stdin.read() if sys.stdin else ""
     if not text.strip():
         raise ConfigurationError("the task is empty: say what the agent should do")
-    # An argument that is not UTF-8 comes with lone surrogates, which nothing further on can encode.
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return to_text(text)
 
 
 async def stream_to_terminal(
-    agent: Agent, task: str, limits: Limits | None = None, session: str | None = None
+    agent: Agent,
+    task: str,
+    limits: Limits | None = None,
+    session: str | None = None,
+    documents: Sequence[Document] = (),
 ) -> RunResult:
     """Run a task and show it."""
     from ..view import RunView
 
     view = RunView()
     try:
-        async with agent.stream(task, limits=limits, session=session) as run:
+        async with agent.stream(task, limits=limits, session=session, documents=documents) as run:
             async for event in run:
                 view.show(event)
     finally:

@@ -35,6 +35,7 @@ class RunContext(Generic[DepsT]):
         usage: Usage | None = None,
         call_id: str = "",
         sink: Callable[[str, object], None] | None = None,
+        pins: Callable[[str], object] | None = None,
     ) -> None:
         """Make a context.
 
@@ -46,6 +47,7 @@ class RunContext(Generic[DepsT]):
             call_id: The call's identifier.
             sink: Where `emit` puts events, called as `sink(call_id, event)` in the event loop's
                 thread; it must not block. Without it events are dropped.
+            pins: Where `pin` puts texts, called like ``sink``. Without it they are dropped.
         """
         self.deps = deps
         self.run_id = run_id
@@ -53,6 +55,7 @@ class RunContext(Generic[DepsT]):
         self.call_id = call_id
         self._usage = usage
         self._sink = sink
+        self._pins = pins
         self._cancelled = threading.Event()
         self._loop_thread: int | None = None
         self._loop_token: Any = None
@@ -81,15 +84,29 @@ class RunContext(Generic[DepsT]):
         Works from an async tool, and from a sync tool in its thread (which waits until the event
         loop has taken the event). Dropped when nobody listens or the call was cancelled.
         """
-        if self._sink is None or self.cancelled:
+        if (sink := self._sink) is not None:
+            self._in_loop(lambda: sink(self.call_id, event))
+
+    def pin(self, text: str) -> None:
+        """Keep `text` in the run's prompts, from the next compaction on, whatever leaves them.
+
+        It tells the model nothing now: what it should know at once belongs into the result. Called
+        as `emit` is, and dropped outside a run or when the call was cancelled.
+        """
+        if (pins := self._pins) is not None:
+            self._in_loop(lambda: pins(text))
+
+    def _in_loop(self, work: Callable[[], object]) -> None:
+        """Do something in the event loop's thread, unless the call was cancelled."""
+        if self.cancelled:
             return
         if self._loop_thread is None or threading.get_ident() == self._loop_thread:
-            self._sink(self.call_id, event)
+            work()
             return
         from anyio import from_thread
 
         try:
-            from_thread.run_sync(self._sink, self.call_id, event, token=self._loop_token)
+            from_thread.run_sync(work, token=self._loop_token)
         except Exception:
             # The loop has gone on (timeout, cancellation) while the thread was on its way here.
             if not self.cancelled:
@@ -109,6 +126,7 @@ class RunContext(Generic[DepsT]):
             usage=self._usage,
             call_id=call_id,
             sink=self._sink,
+            pins=self._pins,
         )
         child._loop_thread = threading.get_ident()
         child._loop_token = current_token()

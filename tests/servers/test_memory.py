@@ -15,7 +15,7 @@ from .support import backend_for
 
 pytestmark = pytest.mark.anyio
 
-WINDOW = 1200
+WINDOW = 2048
 ANSWER = 24
 BLOCK = 128  # tokens that vLLM on a CPU caches together; SGLang's are fewer
 STORY = (
@@ -40,8 +40,8 @@ async def test_a_session_outgrows_its_window(server: LocalServer, mode: str) -> 
         sampling=Sampling(max_tokens=ANSWER),
     )
     results: list[RunResult] = []
-    for n in range(1, 12):
-        task = STORY.format(n=n, m=40 + n, h=6 + n) + "Say how many boxes there are."
+    for n in range(1, 13):
+        task = 3 * STORY.format(n=n, m=40 + n, h=6 + n) + "Say how many boxes there are."
         results.append(await agent.run(task, session=f"warehouse {mode}"))
     assert all(result.output for result in results), [result.error for result in results]
 
@@ -59,12 +59,11 @@ async def test_a_session_outgrows_its_window(server: LocalServer, mode: str) -> 
         if any(entry.kind == "compaction" for entry in new):
             continue
         grown = later.usage.prompt_tokens - earlier.context.tokens
-        assert 0 < grown < len(STORY), "what was counted is what the next request begins with"
+        assert 0 < grown < 3 * len(STORY), "what was counted is what the next request begins with"
 
-    for compaction in compactions:
-        asked = entries[compaction.id - 1]  # what the record has cost
-        if compaction.data.get("by") is None or asked.kind != "usage":
-            continue
+    records = [entry for entry in entries if entry.data.get("digest")]
+    assert records, "the model is asked for the record"
+    for asked in records:
         cached = asked.data["cached_tokens"]
         if cached is not None:
             assert cached > known_before(entries, asked.id) - 2 * BLOCK, "it comes from the cache"

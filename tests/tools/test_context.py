@@ -103,6 +103,27 @@ async def test_nothing_is_emitted_after_cancellation() -> None:
     assert (seen, ctx.cancelled) == ([1], True)
 
 
+async def test_texts_are_pinned_from_the_loop_and_from_a_thread() -> None:
+    seen: list[tuple[str, bool]] = []
+
+    @tool
+    async def in_loop(ctx: RunContext[None]) -> None:
+        ctx.pin("loop")
+
+    @tool
+    def in_thread(ctx: RunContext[None]) -> None:
+        ctx.pin("thread")
+
+    def pins(text: str) -> None:
+        seen.append((text, threading.current_thread() is threading.main_thread()))
+
+    tools = Toolset([in_loop, in_thread])
+    calls = [ToolCall(name, name, {}) for name in tools.names]
+    await execute_calls(tools, calls, RunContext(None, pins=pins))
+    assert sorted(seen) == [("loop", True), ("thread", True)]
+    RunContext(None).pin("nobody keeps it")
+
+
 async def test_calls_do_not_share_the_cancelled_flag() -> None:
     run = RunContext(None)
     one, two = run.for_call("1"), run.for_call("2")
