@@ -28,8 +28,8 @@ from .messages import SystemMessage, UserMessage
 from .observe import leave_calls
 from .planning import HINTS, Planning, hint
 from .profiles import Profile
-from .results import RunResult
-from .resuming import check_resumable
+from .results import RunResult, RunStatus
+from .resuming import check_resumable, is_complete
 from .setup import RunSetup
 from .stream import RunStream, running
 from .tools import RunContext, Tool, Toolset
@@ -96,6 +96,8 @@ class Agent:
             raise ConfigurationError(f"planning={planning!r}: write 'off', 'inline' or 'explicit'")
         if output_type is not str:  # pyright: ignore[reportUnnecessaryComparison]
             raise ConfigurationError("output_type: only str is supported by this version")
+        if not isinstance(memory, Memory | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"memory={memory!r}: give a Memory, such as Memory(store)")
         try:
             given = tuple(tools)  # once: it may be a generator
         except TypeError:
@@ -233,6 +235,8 @@ class Agent:
         """
         async with claimed(self.memory.store, run_id):
             journal = await self.memory.open(run_id, known=True)
+            if journal.behind and is_complete(journal.trajectory):
+                await journal.flush(str(RunStatus.completed))  # the answer could not be kept
             check_resumable(journal.trajectory, run_id)
             decisions = decide(journal.trajectory, self._toolset, approvals or {})
             setup = self._setup(deps, limits, cancel, watched=False)
@@ -291,6 +295,8 @@ class Agent:
         """A new run, which has its name for itself until the context is left."""
         if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError("the task is empty: say what the agent should do")
+        if session == "":
+            raise ConfigurationError("session is empty: give it a name, or None")
         read = await read_documents(documents)
         run_id = session or uuid.uuid4().hex[:12]
         store = self.memory.store

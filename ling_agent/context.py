@@ -26,7 +26,7 @@ from .memory.journal import Journal
 from .memory.trajectory import in_conversation
 from .memory.window import Item, Window, bytes_of
 from .messages import Message
-from .recall import NAMES, memory_tools
+from .recall import NAMES, check_room, memory_tools
 from .results import ContextUse, Usage
 from .tools import Toolset
 
@@ -36,6 +36,7 @@ Digest = Callable[[str, int], Awaitable[str | None]]
 
 _PATIENCE = 16  # share of the window that must be new before a vain compaction is repeated
 _ROUNDS = 3  # a compaction by estimates may have to be done again
+_PINS = 8  # share of the window that the model may pin
 _WORDS_PER_TOKEN = 0.6
 _SLACK = 64  # share of the window by which an estimate may be wrong
 _BYTES_AT_A_TIME = 2_000_000  # that a tokenizer is given
@@ -99,7 +100,10 @@ class Context:
         if self._all_tools is None:
             own = set(self._own_tools.names)
             more = memory_tools(
-                self._trajectory, self._journal.search, bytes_shown=self._bytes_shown
+                self._trajectory,
+                self._journal.search,
+                bytes_shown=self._bytes_shown,
+                room_for_pins=self._room_for_pins,
             )
             self._all_tools = Toolset([*self._own_tools, *(t for t in more if t.name not in own)])
         return self._all_tools
@@ -111,6 +115,20 @@ class Context:
     def _bytes_shown(self) -> int:
         longest = self.budget.observation if self.budget is not None else 4096
         return max(self._meter.bytes(longest // 2), 400)
+
+    def pin(self, text: str) -> None:
+        """Keep a text in the prompt, for a tool.
+
+        Raises:
+            ToolError: Nothing takes it out again, and there is no room for it.
+        """
+        check_room(text, self._room_for_pins())
+        self._trajectory.pin(text)
+
+    def _room_for_pins(self) -> int:
+        """Bytes that may still be pinned: a prompt full of pins would have no way out."""
+        window = self.budget.window if self.budget is not None else 4096
+        return self._meter.bytes(window // _PINS) - sum(map(bytes_of, self.window.pins))
 
     def describe(self, info: ModelInfo) -> None:
         """Take the window from what the model is, unless the memory names one."""
@@ -289,7 +307,8 @@ class Context:
         by: str = "",
     ) -> None:
         """Put a change into the log, from which the window takes it."""
-        changed_sent = any(item.entry.id <= self._newest_sent() for item in self._touched(change))
+        sent = self._newest_sent()
+        changed_sent = any(item.entry.id <= sent for item in self._touched(change))
         data: dict[str, Any] = change.data()
         if record is not None:
             data |= {"record": record, "by": by}

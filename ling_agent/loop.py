@@ -8,9 +8,8 @@
                │          └──► PLAN             (explicit: an observation contradicts the plan)
                └──► DONE                        (an answer, or a limit)
 
-Each state is one method that returns the next state. The trajectory is the only memory: every
-message is appended to it once and each request is the trajectory's conversation, so each request
-extends the one before it. A limit sets the status and ends the machine; nothing is thrown away.
+Each state is one method that returns the next state. The trajectory is the only memory, and each
+request a view of it. A limit sets the status and ends the machine; nothing is thrown away.
 """
 
 from __future__ import annotations

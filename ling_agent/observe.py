@@ -270,7 +270,12 @@ class Observer:
             self._context.tools,
             batch.runnable,
             RunContext(
-                self._setup.deps, run_id=self._run_id, step=batch.step, usage=usage, sink=sink
+                self._setup.deps,
+                run_id=self._run_id,
+                step=batch.step,
+                usage=usage,
+                sink=sink,
+                pins=self._context.pin,
             ),
             max_parallel=self._setup.limits.max_parallel_tools,
             on_start=on_start,

@@ -18,13 +18,17 @@ def check_resumable(trajectory: Trajectory, run_id: str) -> None:
     Raises:
         ConfigurationError: It has.
     """
+    if is_complete(trajectory):
+        raise ConfigurationError(
+            f"run {run_id!r} has completed: give a new task to run(task, session={run_id!r})"
+        )
+
+
+def is_complete(trajectory: Trajectory) -> bool:
+    """Whether the newest task has its answer."""
     entries = in_conversation(trajectory)
     last = next((entry for entry in entries if entry.message or entry.kind == "limit"), None)
-    if last is None or last.kind != "assistant" or unanswered(trajectory):
-        return
-    raise ConfigurationError(
-        f"run {run_id!r} has completed: give a new task to run(task, session={run_id!r})"
-    )
+    return last is not None and last.kind == "assistant" and not unanswered(trajectory)
 
 
 def mistake(content: str) -> str:

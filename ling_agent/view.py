@@ -120,10 +120,8 @@ class RunView:
             self._line(f"◆ {title}" if index == 1 else "", number + step.text, "bold magenta")
 
     def _observation(self, observation: ToolMessage) -> None:
-        text = observation.content
-        if len(text) > _SHOWN:
-            text = f"{text[:_SHOWN]} … ({len(text):,} characters)"
-        self._line("← result", text, "red" if observation.is_error else "green")
+        colour = "red" if observation.is_error else "green"
+        self._line("← result", beginning(observation.content), colour)
 
     def _result(self, result: RunResult) -> None:
         streamed = self._text.text.strip() if self._text else None
@@ -185,7 +183,7 @@ class RunView:
         """A line that the next one overwrites: the cursor stays at its beginning."""
         if self._live and self._text is None:
             self._idle()
-            shown = f"{'  …':<{_LABEL}}{_clean(text)}"[: self._console.width - 1]
+            shown = f"{'  …':<{_LABEL}}{visible(text)}"[: self._console.width - 1]
             _print(self._console, shown, "dim")
             _control(self._console, "CARRIAGE_RETURN")
             self._busy = True
@@ -213,7 +211,7 @@ class _Block:
         """Append; `show` prints it too."""
         self.text += text
         if show:
-            *words, self._held = ["", *_WORD.findall(self._held + _clean(text))]
+            *words, self._held = ["", *_WORD.findall(self._held + visible(text))]
             self._put(words)
 
     def finish(self) -> None:
@@ -282,7 +280,13 @@ def _control(console: Console, kind: str, *number: int) -> None:
     console.control(Control(code))  # type: ignore[arg-type]
 
 
-def _clean(text: str) -> str:
+def beginning(text: str) -> str:
+    """A text as far as people are shown it."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} … ({len(text):,} characters)"
+
+
+def visible(text: str) -> str:
+    """A text as it is safe to print: with pictures of its control characters."""
     return text.translate(_VISIBLE)
 
 

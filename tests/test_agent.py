@@ -233,6 +233,10 @@ class TestResume:
         assert result.status is RunStatus.max_tool_calls
         assert observations(await agent.resume(result.run_id, deps="new")) == ["new"]
 
+    async def test_a_session_needs_a_name(self) -> None:
+        with pytest.raises(ConfigurationError, match="session is empty"):
+            await Agent(ScriptedBackend([])).run("x", session="")
+
     async def test_the_store_keeps_the_newest_runs(self) -> None:
         memory = Memory(InMemoryStore(keep=2))
         agent = Agent(ScriptedBackend(["a", "b", "c"]), memory=memory)

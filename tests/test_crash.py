@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ling_agent import Agent, Limits, Memory, Sampling, StoreError, tool
+from ling_agent import Agent, ConfigurationError, Limits, Memory, Sampling, StoreError, tool
 from ling_agent.backends import ModelRequest
 from ling_agent.memory import Entry, InMemoryStore, Trajectory
 from ling_agent.messages import AssistantMessage, UserMessage
@@ -246,6 +246,20 @@ async def test_a_store_that_fails_loses_nothing_within_the_process(fails: int) -
     assert len(world.done) == 2 * STEPS
     if fails + 1 < 4 * STEPS:
         assert list(store.load("s")) == list(result.trajectory)
+
+
+async def test_an_answer_that_could_not_be_kept_is_kept_by_resume() -> None:
+    """Which is what the error says to do; there is nothing else to go on with."""
+    world, store = World(), FailingStore(4 * STEPS + 2)
+    first = agent(world, store)
+    result = await first.run("Pay.", session="s")
+    assert result.ok
+    assert any("disk is full" in note for note in result.notes)
+    assert store.runs()[0].status == "interrupted"
+    with pytest.raises(ConfigurationError, match="has completed"):
+        await first.resume("s")
+    assert store.runs()[0].status == "completed"
+    assert list(store.load("s")) == list(result.trajectory)
 
 
 async def test_a_run_that_could_not_be_written_at_all_has_not_begun() -> None:

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from ling_agent import Agent, Document, Limits, Memory, RunResult, Sampling, ToolError, tool
+from ling_agent import (
+    Agent,
+    Document,
+    Limits,
+    Memory,
+    RunContext,
+    RunResult,
+    Sampling,
+    ToolError,
+    tool,
+)
 from ling_agent.backends import ModelRequest
 from ling_agent.events import ToolFinished
 from ling_agent.memory import Hit, Trajectory
@@ -38,7 +48,12 @@ def tools_of(trajectory: Trajectory, *, room: int = 800) -> dict[str, Any]:
     async def search(query: str, limit: int) -> list[Hit]:
         return trajectory.hits(query, limit=limit)
 
-    made = memory_tools(trajectory, search, bytes_shown=lambda: room)
+    def used() -> int:
+        return sum(len(e.data["text"]) for e in trajectory if e.kind == "pin")
+
+    made = memory_tools(
+        trajectory, search, bytes_shown=lambda: room, room_for_pins=lambda: room - used()
+    )
     return {tool.name: tool for tool in made}
 
 
@@ -96,7 +111,7 @@ async def test_handles_as_models_write_them(handle: str) -> None:
     assert "characters 0 to" in await tools_of(log("abc"))["open"](handle)
 
 
-@pytest.mark.parametrize("handle", ["e99", "", "e", "ex", "-1", "e-1", "e3", "1.5"])
+@pytest.mark.parametrize("handle", ["e99", "", "e", "ex", "-1", "e-1", "e3", "1.5", "9" * 5000])
 async def test_a_handle_that_there_is_not(handle: str) -> None:
     trajectory = log("abc")
     trajectory.append("usage", prompt_tokens=1, completion_tokens=1)
@@ -120,6 +135,63 @@ async def test_recall_finds_places_with_their_handles() -> None:
     assert "walrus costs 500" in await tools_of(trajectory)["open"]("e2", int(head[1]))
     assert len(found.encode()) <= 800
     assert (await tools_of(trajectory)["recall"]("zebra")).startswith("Nothing stored matches")
+
+
+async def test_recall_shows_the_part_that_matches() -> None:
+    """And not how the part of the text begins in which it is."""
+    trajectory = log("filler. " * 140 + "The walrus costs 500. " + "filler. " * 140)
+    tools = tools_of(trajectory, room=400)
+    found = await tools["recall"]("what does the walrus cost")
+    head = re.match(r"\[e2, offset (\d+)\] [^\n]*\n", found)
+    assert head is not None
+    shown = found[head.end() :]
+    assert "The walrus costs 500." in shown
+    assert trajectory[2].text[int(head[1]) :].startswith(shown), "open reads on from there"
+
+
+async def test_several_places_of_one_document_are_shown() -> None:
+    facts = [f"The walrus of city {n} weighs {n * 7919} kg." for n in range(3)]
+    trajectory = log(("filler. " * 1000).join(["", *facts, ""]))
+    found = await tools_of(trajectory, room=2000)["recall"]("walrus weighs")
+    assert all(fact in found for fact in facts)
+    assert len(found.encode()) <= 2000
+
+
+async def test_only_so_much_can_be_pinned() -> None:
+    tools = tools_of(log("abc"), room=400)
+    assert await tools["pin"]("x" * 300) == "Pinned."
+    with pytest.raises(ToolError, match="room for 100 bytes"):
+        await tools["pin"]("y" * 101)
+    assert await tools["pin"]("y" * 100) == "Pinned."
+
+
+async def test_a_model_that_pins_all_the_time_does_not_fill_its_window() -> None:
+    @tool
+    async def look(n: int) -> str:
+        """Look."""
+        return f"{n} is here. " * 30
+
+    def model(request: ModelRequest) -> str:
+        made.append(len(made))
+        if len(made) > 120:
+            return "done"
+        if "pin" in str(request.tools) and len(made) % 2:
+            return call("pin", text=f"fact {len(made)}: " + "word " * 30)
+        return call("look", n=len(made))
+
+    made: list[int] = []
+    agent = Agent(
+        ScriptedBackend(itertools.repeat(model), context_window=2000),
+        tools=[look],
+        planning="off",
+        memory=Memory(summarize=False),
+        limits=Limits(max_steps=200),
+    )
+    result = await agent.run("Look.")
+    assert result.output == "done"
+    texts = observations(result)
+    assert "Pinned." in texts
+    assert any("room for" in text for text in texts)
 
 
 async def test_results_of_recall_are_bounded_and_of_each_entry_once() -> None:
@@ -203,6 +275,29 @@ async def test_what_a_model_pins_stays() -> None:
         for c in m.calls
     ]
     assert "pin" not in calls_shown, "its call has left"
+
+
+async def test_a_tool_pins_what_there_is_room_for() -> None:
+    @tool
+    def keep(ctx: RunContext[None], n: int) -> str:
+        """Keep."""
+        ctx.pin(f"kept {n} " + "word " * 20)
+        return f"done {n}"
+
+    script = [*(call("keep", n=n) for n in range(60)), "done"]
+    backend = ScriptedBackend(script, context_window=2000)
+    result = await Agent(
+        backend,
+        tools=[keep],
+        planning="off",
+        memory=Memory(summarize=False),
+        sampling=Sampling(max_tokens=100),
+        limits=Limits(max_steps=100),
+    ).run("Keep all.")
+    assert result.ok, "it does not end for want of room"
+    told = observations(result)
+    assert told[0] == "done 0"
+    assert "bytes of pinned text: pin something shorter" in told[-1]
 
 
 async def test_a_pin_alone_changes_no_prompt() -> None:

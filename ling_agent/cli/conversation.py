@@ -8,9 +8,7 @@ from ..events import ToolFinished, ToolStarted
 from ..memory import Entry, Trajectory
 from ..memory.trajectory import conversation, in_conversation
 from ..messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
-from ..view import RunView
-
-_DOCUMENT_SHOWN = 400
+from ..view import RunView, beginning
 
 
 class ConversationView(RunView):
@@ -46,7 +44,7 @@ class ConversationView(RunView):
                 self._line("user", str(entry.data.get("task", content)), "bold cyan")
             case "document":
                 name = entry.data.get("name", "")
-                self._line("document", f"{name}: {_cut(content)}", "dim")
+                self._line("document", f"{name}: {beginning(content)}", "dim")
             case _:
                 self._line("! note", content, "yellow")
 
@@ -58,9 +56,3 @@ class ConversationView(RunView):
             if entry.kind == "error":
                 self._line("! error", str(entry.data.get("text", "")), "bold red")
                 return
-
-
-def _cut(text: str) -> str:
-    if len(text) <= _DOCUMENT_SHOWN:
-        return text
-    return f"{text[:_DOCUMENT_SHOWN]} … ({len(text):,} characters)"

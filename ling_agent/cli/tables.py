@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import sys
 
-# Control characters become their pictures, as in `RunView`: they must not move the cursor.
-_VISIBLE = {
-    **{code: 0x2400 + code for code in range(0x20)},
-    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
-}
+from ..view import visible
 
 
 def one_line(text: str, longest: int | None = None) -> str:
     """A text as a line that is safe to print, cut when it is longer."""
-    line = " ".join(text.split()).translate(_VISIBLE)
+    line = visible(" ".join(text.split()))
     return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
 
 

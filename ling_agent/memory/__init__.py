@@ -17,6 +17,7 @@ window stays in the log, where the model finds it by full-text search.
 from __future__ import annotations
 
 import dataclasses
+import os
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,10 @@ class Memory:
         max_observation_tokens: int | None = None,
         summarize: bool = True,
     ) -> None:
+        if isinstance(store, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"Memory: for a file write Memory(SQLiteStore({str(store)!r}))"
+            )
         if not 0 < low_watermark < high_watermark <= 1:
             raise ConfigurationError(
                 f"Memory: low_watermark={low_watermark} and high_watermark={high_watermark} must "
@@ -151,5 +156,5 @@ class Memory:
 
 
 def _check_tokens(name: str, value: int | None, *, least: int) -> None:
-    if value is not None and value < least:
-        raise ConfigurationError(f"Memory: {name}={value} must be at least {least}")
+    if value is not None and (not isinstance(value, int) or value < least):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(f"Memory: {name}={value!r} must be a whole number from {least} on")

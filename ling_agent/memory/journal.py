@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TypeVar
 
 import anyio
@@ -13,7 +14,7 @@ import anyio.to_thread
 from ..errors import StoreError
 from .search import Hit
 from .store import Store
-from .trajectory import Trajectory
+from .trajectory import Entry, Trajectory
 
 T = TypeVar("T")
 
@@ -51,6 +52,11 @@ class Journal:
         self._at_start = len(trajectory)
         self.forgotten = False
 
+    @property
+    def behind(self) -> bool:
+        """Whether the store lacks something."""
+        return self._kept < len(self.trajectory)
+
     async def flush(self, status: str | None = None) -> None:
         """Write what is new; it is safe when this returns. A cancellation waits for it.
 
@@ -65,14 +71,17 @@ class Journal:
                 entries = self.trajectory.since(self._kept)
                 if not entries and status is None:
                     return
-                append = functools.partial(self._store.append, self.run_id, entries, status=status)
-                try:
-                    await off_loop(self._store, append)
-                except StoreError:
-                    self._unsaved[self.run_id] = self.trajectory
-                    raise
-                self._kept += len(entries)
-                self._unsaved.pop(self.run_id, None)
+                await off_loop(self._store, lambda: self._append(entries, status))
+
+    def _append(self, entries: Sequence[Entry], status: str | None) -> None:
+        """Write entries, and keep track of that here: a flush that is cancelled cannot."""
+        try:
+            self._store.append(self.run_id, entries, status=status)
+        except StoreError:
+            self._unsaved[self.run_id] = self.trajectory
+            raise
+        self._kept += len(entries)
+        self._unsaved.pop(self.run_id, None)
 
     async def withdraw(self) -> None:
         """Undo that the run began: a session's conversation is as it was before.
@@ -102,8 +111,11 @@ class Journal:
             StoreError: The store cannot be read or written.
         """
         await self.flush()
-        search = functools.partial(self._store.search, self.run_id, query, limit=limit)
-        return await off_loop(self._store, search)
+        # In a thread also where no disk is waited for: large texts are indexed when they are first
+        # searched.
+        return await in_thread(
+            functools.partial(self._store.search, self.run_id, query, limit=limit)
+        )
 
 
 async def open_journal(
@@ -139,18 +151,68 @@ async def open_journal(
 @asynccontextmanager
 async def claimed(store: Store, run_id: str) -> AsyncGenerator[None, None]:
     """Have a run to oneself; see `Store.claim`."""
-    claim = store.claim(run_id)
-    await off_loop(store, claim.__enter__)
+    taking = _Taking(store.claim(run_id))
     try:
+        await off_loop(store, taking.take)
         yield
     finally:
-        with anyio.CancelScope(shield=True):
-            await off_loop(store, functools.partial(claim.__exit__, None, None, None))
+        if taking.give_up():
+            with anyio.CancelScope(shield=True):
+                await off_loop(store, taking.give_back)
+
+
+class _Taking:
+    """A claim that a thread takes for a task; when that has gone, the thread gives it back."""
+
+    def __init__(self, claim: AbstractContextManager[None]) -> None:
+        self._claim = claim
+        self._lock = threading.Lock()
+        self._taken = self._given_up = False
+
+    def take(self) -> None:
+        self._claim.__enter__()
+        with self._lock:
+            self._taken = True
+            late = self._given_up
+        if late:
+            self.give_back()
+
+    def give_up(self) -> bool:
+        """Want it no more; whether it has to be given back."""
+        with self._lock:
+            self._given_up = True
+            return self._taken
+
+    def give_back(self) -> None:
+        self._claim.__exit__(None, None, None)
 
 
 async def off_loop(store: Store, work: Callable[[], T]) -> T:
-    """Use a store without keeping the event loop waiting."""
-    if not store.blocking:
-        return work()
-    # A limiter of its own: tools may have taken all the threads of anyio's.
-    return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
+    """Use a store without keeping the event loop waiting; a cancellation waits for it."""
+    return await in_thread(work) if store.blocking else work()
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Do something in a thread; it has ended when this returns or raises.
+
+    A shielded scope alone would not do: asyncio's own ``Task.cancel`` knows none. A task group
+    waits for its tasks whatever cancels it.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def keep() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # which the group would put into a group
+            errors.append(error)
+
+    async def run() -> None:
+        # A limiter of its own: tools may have taken all the threads of anyio's.
+        await anyio.to_thread.run_sync(keep, limiter=anyio.CapacityLimiter(1))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+    if errors:
+        raise errors.pop()
+    return results.pop()

@@ -148,6 +148,7 @@ class InMemoryStore:
         self._keep = keep
         self._runs: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = threading.RLock()
+        self._searching = threading.Lock()
         self._claims = LocalClaims()
 
     def append(self, run_id: str, entries: Sequence[Entry], *, status: str | None = None) -> None:
@@ -186,15 +187,18 @@ class InMemoryStore:
         with self._lock:
             trajectory = self._kept(run_id).trajectory
             check_fork(into, into in self._runs, length, len(trajectory))
-            kept = _Kept(trajectory.fork(length), time.time(), "interrupted", run_id)
+            status = fork_status(self._runs[run_id].status, whole=length == len(trajectory))
+            kept = _Kept(trajectory.fork(length), time.time(), status, run_id)
             self._runs[into] = kept
 
     def search(self, run_id: str, query: str, *, limit: int = 10) -> list[Hit]:
         """See `Store.search`."""
         with self._lock:
-            if run_id not in self._runs:
-                return []
-            return self._runs[run_id].trajectory.hits(query, limit=limit)
+            kept = self._runs.get(run_id)
+        if kept is None:
+            return []
+        with self._searching:  # nobody who writes waits until a large text is in the index
+            return kept.trajectory.hits(query, limit=limit)
 
     def runs(self) -> list[RunInfo]:
         """See `Store.runs`."""
@@ -243,6 +247,11 @@ class InMemoryStore:
                 f"same process, within its next {self._keep} runs, or use Memory(SQLiteStore(path))"
             )
         return kept
+
+
+def fork_status(status: str, *, whole: bool) -> str:
+    """How a fork stands: as its origin did when it has all of that, else as one to be resumed."""
+    return status if whole and status != "running" else "interrupted"
 
 
 def check_fork(into: str, there: bool, length: int, entries: int) -> None:

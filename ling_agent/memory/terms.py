@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Container, Iterator
 from functools import lru_cache
 
 from .stem import stem
@@ -18,6 +19,7 @@ _CJK = (
 )
 _CJK_RUN = re.compile(f"[{_CJK}]+")
 _TOKEN = re.compile(r"[^\W_]+")
+_AS_WRITTEN = re.compile(f"[{_CJK}]+|[^\\W_{_CJK}]+")
 _UNREADABLE = re.compile("[\x00\ud800-\udfff]")
 _LONGEST = 200
 """Characters of a token that count: base64 and the like have no words."""
@@ -63,6 +65,21 @@ def _pairs(match: re.Match[str]) -> str:
 def tokens(text: str) -> list[str]:
     """The terms of a text in their order, with repetitions."""
     return [_term(word[:_LONGEST]) for word in _TOKEN.findall(folded(text))]
+
+
+def places(text: str, asked: Container[str]) -> Iterator[tuple[int, str]]:
+    """Where terms occur in a text as it is written."""
+    for found in _AS_WRITTEN.finditer(text):
+        begin, word = found.start(), found[0][:_LONGEST]
+        if _CJK_RUN.match(word) is None:
+            candidates = [(begin, _term(unicodedata.normalize("NFKC", word)))]
+        else:
+            candidates = [
+                (begin + place, found[0][place : place + length])
+                for place in range(len(found[0]))
+                for length in (2, 1)
+            ]
+        yield from (candidate for candidate in candidates if candidate[1] in asked)
 
 
 @lru_cache(maxsize=20_000)

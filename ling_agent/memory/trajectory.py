@@ -239,10 +239,6 @@ class Trajectory:
             return 0
         return int(self._usage.data["prompt_tokens"]) + int(self._usage.data["completion_tokens"])
 
-    def since_usage(self) -> list[Entry]:
-        """The entries that `tokens` does not count: those after the newest answer."""
-        return self._entries[0 if self._usage is None else self._usage.id + 1 :]
-
     def pin(self, what: str | Entry, *, step: int | None = None) -> Entry:
         """Keep something in the prompt, whatever is compacted.
 

@@ -132,6 +132,12 @@ class Window:
         self.update()
         return self._now.tasks
 
+    @property
+    def pins(self) -> Sequence[str]:
+        """All pinned texts, whether they are shown already or by the next record."""
+        self.update()
+        return self._now.pins
+
     def with_record(self, text: str) -> int:
         """Bytes by which another record makes the task's message longer, with all pinned texts."""
         if (task := self.task) is None:

@@ -92,6 +92,9 @@ class RunContext(Generic[DepsT]):
 
         It tells the model nothing now: what it should know at once belongs into the result. Called
         as `emit` is, and dropped outside a run or when the call was cancelled.
+
+        Raises:
+            ToolError: All pinned texts together would take more than an eighth of the window.
         """
         if (pins := self._pins) is not None:
             self._in_loop(lambda: pins(text))

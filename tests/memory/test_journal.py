@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import anyio
 import anyio.lowlevel
@@ -11,7 +14,7 @@ import anyio.to_thread
 import pytest
 
 from ling_agent import ConfigurationError, StoreError, Trajectory
-from ling_agent.memory import Entry, InMemoryStore
+from ling_agent.memory import Entry, Hit, InMemoryStore
 from ling_agent.memory.journal import Journal, claimed, open_journal
 from ling_agent.memory.window import Window
 from ling_agent.messages import UserMessage
@@ -244,3 +247,118 @@ async def test_a_claim_is_given_back_also_when_cancelled() -> None:
             await anyio.sleep_forever()
     async with claimed(store, "r"):
         pass
+
+
+class HeldClaims(Disk):
+    """Whose claims can be held up where a lock would be taken or given back."""
+
+    def __init__(self) -> None:
+        super().__init__(blocking=True)
+        self.hold_claims = threading.Event()
+        self.hold_claims.set()
+        self.made: list[AbstractContextManager[None]] = []  # else one that is forgotten would end
+
+    def claim(self, run_id: str) -> AbstractContextManager[None]:
+        @contextmanager
+        def held() -> Generator[None, None, None]:
+            self.entered.set()
+            self.hold_claims.wait(GUARD)
+            with claim:
+                yield
+                self.entered.set()
+                self.hold_claims.wait(GUARD)
+
+        claim = super().claim(run_id)
+        self.made.append(held())
+        return self.made[-1]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("at_end", [False, True])
+async def test_a_cancelled_task_ends_with_its_claim(anyio_backend: str, at_end: bool) -> None:
+    """``Task.cancel``, and so ``asyncio.timeout``, knows nothing of shielded scopes."""
+    store = HeldClaims()
+    inside = asyncio.Event()
+
+    async def work() -> None:
+        async with claimed(store, "r"):
+            store.entered.clear()
+            inside.set()
+
+    if not at_end:
+        store.hold_claims.clear()
+    task = asyncio.create_task(work())
+    if at_end:
+        await inside.wait()
+        store.hold_claims.clear()
+    await asyncio.to_thread(store.entered.wait, GUARD)
+    await _cancel(task, store.hold_claims.set)
+    async with claimed(store, "r"):
+        pass
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_claim_that_comes_too_late_is_given_back(anyio_backend: str) -> None:
+    """All tasks are cancelled, also the one that waits for the thread: an event loop's end."""
+    store = HeldClaims()
+    store.hold_claims.clear()
+
+    async def work() -> None:
+        async with claimed(store, "r"):
+            pytest.fail("not reached")
+
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(work())
+    await asyncio.to_thread(store.entered.wait, GUARD)
+    for other in asyncio.all_tasks() - before:
+        other.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    store.hold_claims.set()
+    with anyio.fail_after(GUARD):
+        while True:
+            with contextlib.suppress(ConfigurationError):
+                async with claimed(store, "r"):
+                    break
+            await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancelled_task_ends_when_all_is_written(anyio_backend: str) -> None:
+    store = Disk(blocking=True)
+    store.hold = threading.Event()
+    journal = await opened(store, {})
+    write(journal, "a")
+    task = asyncio.create_task(journal.flush())
+    await asyncio.to_thread(store.entered.wait, GUARD)
+    await _cancel(task, store.hold.set)
+    assert texts(store.load("r")) == ["a"]
+    write(journal, "b")
+    await journal.flush()
+    assert texts(store.load("r")) == ["a", "b"], "each entry once"
+
+
+async def _cancel(task: asyncio.Task[None], release: Callable[[], None]) -> None:
+    """Cancel a task whose thread is held up until this has had every chance to end."""
+    task.cancel()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not task.done(), "it waits for its thread"
+    release()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_search_keeps_no_event_loop_waiting() -> None:
+    """Also of a store that never waits: large texts are put into the index when searched."""
+    threads: list[int] = []
+
+    class Slow(InMemoryStore):
+        def search(self, run_id: str, query: str, *, limit: int = 10) -> list[Hit]:
+            threads.append(threading.get_ident())
+            return super().search(run_id, query, limit=limit)
+
+    journal = await opened(Slow(), {})
+    write(journal, "walrus")
+    assert await journal.search("walrus", 5)
+    assert threads != [threading.get_ident()]

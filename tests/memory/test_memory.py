@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from ling_agent import Agent, ConfigurationError, Memory, tool
-from ling_agent.memory import InMemoryStore
+from ling_agent.memory import InMemoryStore, SQLiteStore
 from ling_agent.testing import ScriptedBackend
 
 from ..helpers import call
@@ -15,6 +18,15 @@ def test_none_stands_for_this_process() -> None:
     assert isinstance(Memory(None).store, InMemoryStore)
     assert isinstance(Memory(store=None).store, InMemoryStore)
     assert Memory().store is not Memory().store
+
+
+@pytest.mark.parametrize("path", ["runs.db", Path("runs.db")])
+def test_a_path_is_no_store_and_a_store_no_memory(path: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"write Memory\(SQLiteStore\('runs.db'\)\)"):
+        Memory(path)
+    store: Any = SQLiteStore(path)
+    with pytest.raises(ConfigurationError, match=r"give a Memory, such as Memory\(store\)"):
+        Agent(ScriptedBackend([]), memory=store)
 
 
 def test_a_run_is_claimed_by_one_at_a_time() -> None:

@@ -17,8 +17,14 @@ from .schema import APPLICATION_ID, Migration, check, migrate
 _LEAST = 512
 """The size of the smallest page, in bytes."""
 
-_CREATING = threading.Lock()
+_creating = threading.Lock()
 """Closing a file ends all locks that this process has on it: nobody may open it meanwhile."""
+
+
+def after_fork() -> None:
+    """In a child process, whose parent may have held it."""
+    global _creating
+    _creating = threading.Lock()
 
 
 def writer(path: Path, timeout: float, migrations: Sequence[Migration]) -> sqlite3.Connection:
@@ -28,7 +34,7 @@ def writer(path: Path, timeout: float, migrations: Sequence[Migration]) -> sqlit
         StoreError: The file is not one of a store, or of a newer version; it is left as it is.
         sqlite3.Error, OSError: It cannot be opened.
     """
-    with _CREATING:
+    with _creating:
         if path.is_dir():
             raise StoreError(f"{path} is a directory: give the path of a file in it")
         if files.identity(path) is None:

@@ -251,6 +251,7 @@ _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
+    connections.after_fork()
     for database in list(_databases):
         database.after_fork()
 

@@ -11,7 +11,7 @@ from ...errors import StoreError
 from .. import full_text
 from ..full_text import Indexed, Span
 from ..searchable import NOTHING, Searchable, searchable
-from ..store import check_fork
+from ..store import check_fork, fork_status
 from ..trajectory import Entry
 from .codec import TASK, WITHDRAWAL, Row, from_row
 from .faults import DamageError
@@ -220,10 +220,11 @@ def fork(connection: sqlite3.Connection, name: str, into: str, length: int) -> N
     ).fetchone()
     created = _create(connection, into)
     connection.execute(
-        "UPDATE runs SET status = 'interrupted', parent = ?, base = ?, base_pieces = ?, "
+        "UPDATE runs SET status = ?, parent = ?, base = ?, base_pieces = ?, "
         "length = ?, steps = ?, forked_from = ?, "
         "written = (SELECT max(written) + 1 FROM runs) WHERE id = ?",
         (
+            fork_status(run.status, whole=length == run.length),
             parent,
             length,
             pieces,

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from ling_agent import ConfigurationError
-from ling_agent.memory.sqlite import SQLiteStore
+from ling_agent.memory.sqlite import SQLiteStore, connections
 from tests.memory.entries import log, observation
 from tests.memory.processes import end, ended, forked, in_child, line, start
 
 APPEND = """
 import sys
-from ling_agent.memory.sqlite import SQLiteStore
+from ling_agent.memory.sqlite import SQLiteStore, connections
 from tests.memory.entries import log
 path, name, count = sys.argv[1:]
 store = SQLiteStore(path)
@@ -123,3 +123,12 @@ def test_a_forked_process_uses_connections_of_its_own(tmp_path: Path) -> None:
     store.append("a", entries[4:])
     assert list(store.load("a")) == entries
     store.close()
+
+
+def test_a_child_opens_its_file_whatever_its_parent_was_opening(tmp_path: Path) -> None:
+    def child() -> None:
+        signal.alarm(10)  # a lock that nobody gives back would be waited for
+        SQLiteStore(tmp_path / "runs.db").append("a", log(1))
+
+    with connections._creating:  # pyright: ignore[reportPrivateUsage]
+        assert in_child(child) == 0
