@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ import anyio.to_thread
 from ..errors import StoreError
 from .search import Hit
 from .store import Store
-from .trajectory import Entry, Trajectory
+from .trajectory import Trajectory
 
 T = TypeVar("T")
 
@@ -66,15 +66,21 @@ class Journal:
         Raises:
             StoreError: It cannot be written; the next flush tries again.
         """
+        if not self._store.blocking:  # no wait, so nothing can come between
+            if self._is_due(status):
+                self._append(status)
+            return
         with anyio.CancelScope(shield=True):
             async with self._lock:
-                entries = self.trajectory.since(self._kept)
-                if not entries and status is None:
-                    return
-                await off_loop(self._store, lambda: self._append(entries, status))
+                if self._is_due(status):
+                    await in_thread(lambda: self._append(status))
 
-    def _append(self, entries: Sequence[Entry], status: str | None) -> None:
-        """Write entries, and keep track of that here: a flush that is cancelled cannot."""
+    def _is_due(self, status: str | None) -> bool:
+        return status is not None or self._kept < len(self.trajectory)
+
+    def _append(self, status: str | None) -> None:
+        """Write what is new, and keep track of that here: a flush that is cancelled cannot."""
+        entries = self.trajectory.since(self._kept)
         try:
             self._store.append(self.run_id, entries, status=status)
         except StoreError:
