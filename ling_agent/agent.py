@@ -33,6 +33,7 @@ from .resuming import check_resumable, is_complete
 from .setup import RunSetup
 from .stream import RunStream, running
 from .tools import RunContext, Tool, Toolset
+from .tools.cutting import estimate_tokens
 
 _log = logging.getLogger("ling_agent.agent")
 
@@ -316,11 +317,14 @@ class Agent:
         if len(trajectory):
             leave_calls(trajectory)
         elif self.instructions:
-            trajectory.append("instructions", SystemMessage(self.instructions))
+            message = SystemMessage(self.instructions)
+            tokens = estimate_tokens(self.instructions)
+            trajectory.append("instructions", message, tokens=tokens)
         add_documents(trajectory, documents)
         planning = self.planning if self.tools else "off"
         told = hint(planning, prefilled=self._backend.renders_prompts)
-        trajectory.append("task", UserMessage(task + told), task=task)
+        tokens = estimate_tokens(task + told)
+        trajectory.append("task", UserMessage(task + told), tokens=tokens, task=task)
 
     async def _execute(self, run: Run) -> RunResult:
         """Run, and keep how it ended; also that of a run whose task is cancelled.

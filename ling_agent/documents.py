@@ -13,6 +13,7 @@ from .errors import ConfigurationError
 from .memory import Trajectory
 from .memory.window import Window
 from .messages import UserMessage
+from .tools.cutting import estimate_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,8 @@ def add_documents(trajectory: Trajectory, documents: Sequence[Document]) -> None
         if number in shown or not document.text:
             continue
         if number is None:
-            number = trajectory.append(
-                "document", UserMessage(document.text), name=document.name
-            ).id
+            message, tokens = UserMessage(document.text), estimate_tokens(document.text)
+            number = trajectory.append("document", message, tokens=tokens, name=document.name).id
             stored[document.text, document.name] = number
         else:
             trajectory.append("document", same=number)

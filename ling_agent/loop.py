@@ -18,7 +18,6 @@ import dataclasses
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -33,7 +32,8 @@ from .context import Context
 from .errors import BackendError, HermesError, LingAgentError, StoreError
 from .events import Correction, Emit, PlanMade, PlanUpdated, StepFinished
 from .memory.journal import Journal
-from .memory.trajectory import call_order, unanswered
+from .memory.trajectory import conversation, unanswered
+from .memory.window import bytes_of
 from .messages import AssistantMessage, ToolMessage, UserMessage
 from .observe import Observer
 from .results import Plan, RunResult, RunStatus, Step, Usage
@@ -331,7 +331,8 @@ class Run:
         await self._emit(StepFinished(step, self._asker.by_step[step]))
 
     def _note(self, text: str) -> None:
-        self.trajectory.append("note", UserMessage(text), step=self._asker.step)
+        tokens = self._context.tokens(bytes_of(text))
+        self.trajectory.append("note", UserMessage(text), step=self._asker.step, tokens=tokens)
 
     def _was_noted(self, text: str) -> bool:
         """Whether this note is the newest message: an earlier run ended right behind it."""
@@ -365,14 +366,13 @@ class Run:
         """The requests of this run; a resumed one begins with the step whose calls it answered."""
         steps: dict[int, Step] = {}
         seen: dict[int, list[ToolMessage]] = defaultdict(list)
-        for entry in self.trajectory.newest_task():
-            number, message = entry.step, entry.message
+        for entry, message in conversation(self.trajectory):
+            number = entry.step
             if isinstance(message, AssistantMessage) and number in self._asker.by_step:
                 steps[number] = Step(number, message, (), self._asker.by_step[number])
             elif isinstance(message, ToolMessage) and number in steps:
                 seen[number].append(message)
         for number, messages in seen.items():
-            messages.sort(key=_by_call(steps[number].message))
             steps[number] = dataclasses.replace(steps[number], observations=tuple(messages))
         return tuple(steps.values())
 
@@ -392,9 +392,3 @@ class Run:
             notes=tuple(self._asker.notes),
             context=self._context.use(),
         )
-
-
-def _by_call(message: AssistantMessage) -> Callable[[ToolMessage], int]:
-    """Sorts observations of a message as its calls are."""
-    order = call_order(message)
-    return lambda observation: order(observation.call_id)

@@ -29,6 +29,7 @@ from .repeats import RepeatGuard, reminder
 from .results import RunStatus, Usage
 from .setup import RunSetup
 from .tools import RunContext, ToolOutcome, execute_calls
+from .tools.cutting import estimate_tokens
 
 _INTERRUPTED = "Error: the call was interrupted; whether it took effect is not known."
 _CALL_TEXT = 200  # characters
@@ -311,7 +312,8 @@ def leave_calls(trajectory: Trajectory) -> Trajectory:
     for id_, block in unanswered(trajectory).items():
         text = _INTERRUPTED if id_ in begun else _NOT_RUN
         answer = ToolMessage(id_, block.name or "", text, True)
-        trajectory.append("observation", answer, step=trajectory.last_step)
+        tokens = estimate_tokens(text)
+        trajectory.append("observation", answer, step=trajectory.last_step, tokens=tokens)
     return trajectory
 
 

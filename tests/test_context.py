@@ -237,3 +237,16 @@ async def test_compacting_does_not_call_tools_or_lose_observations() -> None:
     stored = [m for m in result.trajectory.messages() if isinstance(m, ToolMessage)]
     assert len(stored) == 50
     assert all(isinstance(s.message, AssistantMessage) for s in result.steps)
+
+
+async def test_each_message_has_its_size() -> None:
+    agent = Agent(
+        ScriptedBackend([call("look", n=1), "", "done"]),
+        tools=[look],
+        instructions="Be brief.",
+        planning="off",
+    )
+    result = await agent.run("Look.", documents=["A text."])
+    sizes = {entry.kind: entry.tokens for entry in result.trajectory if entry.message is not None}
+    assert set(sizes) == {"instructions", "document", "task", "assistant", "observation", "note"}
+    assert all(sizes.values())

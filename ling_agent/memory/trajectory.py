@@ -63,7 +63,8 @@ class Entry:
         kind: What it is.
         message: What the model sees of it; None for entries that it does not see.
         data: JSON data that belongs to it, for example a plan's steps.
-        tokens: Size in tokens, where it is known.
+        tokens: Size of its message: of the model's own as it counted them, of others about, by
+            the bytes a token of the conversation so far. None without a message.
         time: Seconds since the epoch. It is never part of a prompt, and nothing is ordered by it.
     """
 
