@@ -6,6 +6,7 @@ import itertools
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from ling_agent import Agent, CancelToken, Deny, Limits, Memory, StoreError, tool
 from ling_agent.backends import ModelRequest
-from ling_agent.memory import SQLiteStore, Trajectory
+from ling_agent.memory import SQLiteStore, Trajectory, prune
 from ling_agent.messages import AssistantMessage, ToolMessage
 from ling_agent.testing import ScriptedBackend
 
@@ -274,4 +275,33 @@ def test_many_sessions_of_two_event_loops_on_one_store(tmp_path: Path) -> None:
     assert statuses == ["completed"] * 20
     assert all(isinstance(store.load(run.run_id), Trajectory) for run in store.runs())
     assert len(store.runs()) == 20
+    store.close()
+
+
+async def test_a_clock_that_goes_backwards_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(2_000_000_000, -3_600)
+    monkeypatch.setattr(time, "time", lambda: float(next(clock)))
+    ran: list[int] = []
+
+    @tool
+    def pay(n: int) -> str:
+        """Pay."""
+        ran.append(n)
+        return f"paid {n}"
+
+    store = SQLiteStore(tmp_path / "runs.db")
+    script = [call("pay", n=1), call("pay", n=2), "done"]
+    agent = Agent(ScriptedBackend(script), tools=[pay], planning="off", memory=Memory(store))
+    first = await agent.run("Pay twice.", session="s", limits=Limits(max_steps=1))
+    times = [entry.time for entry in first.trajectory]
+    assert times == sorted(times, reverse=True), "the clock does go backwards"
+
+    result = await agent.resume("s")
+    assert (result.output, ran) == ("done", [1, 2])
+    assert list(store.load("s")) == list(result.trajectory), "in the order in which it happened"
+    (info,) = store.runs()
+    assert info.updated >= info.created
+    assert prune(store, older_than=0.0) == [], "what is in the future is not old"
     store.close()

@@ -123,7 +123,8 @@ class Memory:
     def fork(self, run_id: str, *, step: int | None = None, into: str | None = None) -> str:
         """A further run that begins as another did; nothing is copied.
 
-        Give its name to `Agent.resume`, or to `Agent.run` as ``session``.
+        Give its name to `Agent.resume`, or to `Agent.run` as ``session``. It blocks, as the store
+        does: in async code call it in a thread.
 
         Args:
             run_id: The run or session.
@@ -145,6 +146,8 @@ class Memory:
 
     def pin(self, run_id: str, text: str) -> None:
         """Keep a text in a session's prompts, from its next task on, whatever is compacted.
+
+        It blocks, as the store does: in async code call it in a thread.
 
         Raises:
             StoreError: The session is not kept.

@@ -1,5 +1,8 @@
 """Porter's stemmer, as SQLite's ``porter`` tokenizer has it: "connected" and "connection" are one.
 
+Hits are ranked by the very terms that SQLite has found, so it follows SQLite and no later revision
+of the algorithm; a test compares the two.
+
 M. F. Porter, "An algorithm for suffix stripping", Program 14 (1980), 130-137.
 """
 
