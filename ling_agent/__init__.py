@@ -8,7 +8,8 @@ Heavy and optional parts are loaded when they are first used.
 from __future__ import annotations
 
 from .agent import Agent
-from .approvals import Deny, Edit
+from .answers import AnswerError
+from .approvals import ApprovalRequest, Deny, Edit
 from .cancellation import CancelToken
 from .documents import Document
 from .errors import (
@@ -25,7 +26,9 @@ from .errors import (
     ServerMisconfigured,
     StoreError,
     ToolError,
+    Vetoed,
 )
+from .hooks import Veto
 from .limits import Limits, Sampling
 from .memory import Memory, Trajectory
 from .results import Plan, PlanStep, RunResult, RunStatus, Step, Usage
@@ -36,6 +39,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
+    "AnswerError",
+    "ApprovalRequest",
     "BackendError",
     "BackendRefused",
     "BackendUnavailable",
@@ -66,5 +71,7 @@ __all__ = [
     "ToolError",
     "Trajectory",
     "Usage",
+    "Veto",
+    "Vetoed",
     "tool",
 ]

@@ -2,54 +2,77 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import logging
-import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Generic, TypedDict
 
-import anyio
+from typing_extensions import Unpack
 
-from .approvals import Approval, decide
+from .agent_tool import tool_of
+from .answers import AnswerSpec
+from .approvals import Approval, Approver
 from .backends import Backend, open_backend
-from .blocking import run_blocking
-from .cancellation import CancelToken
-from .documents import Document, DocumentLike, add_documents, read_documents
-from .errors import ConfigurationError, StoreError, ToolError
-from .events import Emit, Event, RunStarted
+from .blocking import SyncRunStream, run_blocking, streaming_blocking
+from .cancellation import CancelToken, following
+from .documents import DocumentLike
+from .errors import ConfigurationError
+from .events import Emit
+from .hooks import Hook, Hooks
+from .launch import Configuration, Options, execute, nobody, resumed, started
 from .limits import Limits, Sampling
 from .loop import Run
-from .memory import Memory, Trajectory
-from .memory.journal import Journal, claimed, off_loop
-from .messages import SystemMessage, UserMessage
-from .observe import leave_calls
-from .planning import HINTS, Planning, hint
+from .memory import Memory
+from .planning import HINTS, Planning
 from .profiles import Profile
-from .results import RunResult, RunStatus
-from .resuming import check_resumable, is_complete
-from .setup import RunSetup
+from .results import OutT, RunResult
 from .stream import RunStream, running
-from .tools import RunContext, Tool, Toolset
-from .tools.cutting import estimate_tokens
+from .tools import Tool, Toolset
+from .tools.source import ToolSource
+from .tracing import NO_TRACER, Tracer
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+    from typing_extensions import TypeForm
 
 _log = logging.getLogger("ling_agent.agent")
 
-ToolLike = Tool[..., Any] | Callable[..., Any]
+ToolLike = Tool[..., Any] | ToolSource | Callable[..., Any]
+
+
+class RunOptions(TypedDict, total=False):
+    """Keyword arguments of `Agent.run` and its likes."""
+
+    session: str | None
+    documents: Sequence[DocumentLike]
+    deps: Any
+    limits: Limits | None
+    cancel: CancelToken | None
+
+
+class ResumeOptions(TypedDict, total=False):
+    """Keyword arguments of `Agent.resume` and its likes."""
+
+    approvals: Mapping[str, Approval] | None
+    deps: Any
+    limits: Limits | None
+    cancel: CancelToken | None
 
 
 @dataclass(frozen=True, init=False)
-class Agent:
+class Agent(Generic[OutT]):
     """A model, its tools and how it works; safe to share between concurrent runs and event loops.
 
     Args:
         backend: A backend string such as ``llamacpp:qwen2.5-coder-0.5b``, a `Backend`, or None for
             the embedded default. Nothing is loaded before the first run.
-        tools: Functions, `Tool` objects, or both; no two with one name.
+        tools: Functions, `Tool` objects and tool sources such as an MCP server; no two tools with
+            one name.
         instructions: System prompt.
-        output_type: Type of the answer; ``str`` in this version.
+        output_type: Type of the answer: ``str``, or whatever pydantic describes as JSON, such as a
+            model, a dataclass, an Enum, a union or a list. Then the answer is checked, and asked
+            for once more when it does not fit.
         planning: ``off``; ``inline``, the model begins with a plan in its own text; ``explicit``, a
             plan with steps is made first and revised when an observation contradicts it.
         memory: Where runs are kept for `resume`; in this process by default.
@@ -59,6 +82,13 @@ class Agent:
             backend string stands for; a `Backend` object brings its own.
         name: For logs and as the name of the tool that `as_tool` makes.
         deps_type: Type of ``deps``, for documentation and type checkers.
+        hooks: Functions before and after model and tool calls; see `ling_agent.hooks`.
+        approve: Decides about calls of tools that need approval while the run waits: it takes an
+            `ApprovalRequest` and returns True, False, `Deny`, `Edit`, or None to leave it to
+            `resume`. Without it such a call ends the run as ``needs_approval``.
+        tracing: Records what runs do, for example `ling_agent.tracing.OpenTelemetry`.
+        secrets: ``SecretStr`` values that must not reach events, observations, logs and the store.
+            Those in a run's ``deps`` are found without being named here.
 
     Raises:
         ConfigurationError: A tool cannot be used, or an argument is not one of its values.
@@ -67,7 +97,7 @@ class Agent:
     backend: Backend | str | None
     tools: tuple[ToolLike, ...]
     instructions: str
-    output_type: type[str]
+    output_type: TypeForm[OutT]
     planning: Planning
     memory: Memory
     limits: Limits
@@ -75,8 +105,12 @@ class Agent:
     profile: Profile | str | None
     name: str
     deps_type: type[Any] | None
-    _backend: Backend = field(repr=False, compare=False, init=False)
-    _toolset: Toolset = field(repr=False, compare=False, init=False)
+    hooks: tuple[Hook, ...]
+    approve: Approver | None
+    tracing: Tracer | None
+    secrets: tuple[object, ...] = field(repr=False)
+    _own_memory: bool = field(repr=False, compare=False, init=False)
+    _configuration: Configuration = field(repr=False, compare=False, init=False)
 
     def __init__(
         self,
@@ -84,7 +118,7 @@ class Agent:
         *,
         tools: Sequence[ToolLike] = (),
         instructions: str = "",
-        output_type: type[str] = str,
+        output_type: TypeForm[OutT] = str,
         planning: Planning = "inline",
         memory: Memory | None = None,
         limits: Limits | None = None,
@@ -92,34 +126,62 @@ class Agent:
         profile: Profile | str | None = None,
         name: str = "agent",
         deps_type: type[Any] | None = None,
+        hooks: Sequence[Hook] = (),
+        approve: Approver | None = None,
+        tracing: Tracer | None = None,
+        secrets: Sequence[object] = (),
     ) -> None:
         if planning not in HINTS:
             raise ConfigurationError(f"planning={planning!r}: write 'off', 'inline' or 'explicit'")
-        if output_type is not str:  # pyright: ignore[reportUnnecessaryComparison]
-            raise ConfigurationError("output_type: only str is supported by this version")
         if not isinstance(memory, Memory | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"memory={memory!r}: give a Memory, such as Memory(store)")
-        try:
-            given = tuple(tools)  # once: it may be a generator
-        except TypeError:
-            raise ConfigurationError("tools: give a list of functions and Tool objects") from None
+        given = _tuple("tools", tools, "functions and Tool objects")
+        sources = tuple(item for item in given if isinstance(item, ToolSource))
+        opened = open_backend(backend, profile=profile)
+        values: dict[str, Any] = {
+            "instructions": instructions,
+            "planning": planning,
+            "memory": memory or Memory(),
+            "limits": limits or Limits(),
+            "sampling": sampling or Sampling(),
+            "name": name,
+            "approve": approve,
+            "secrets": tuple(secrets),
+        }
+        functions = _tuple("hooks", hooks, "functions")
+        configuration = Configuration(
+            **values,
+            backend=opened,
+            tools=Toolset(item for item in given if not isinstance(item, ToolSource)),
+            sources=sources,
+            answer=AnswerSpec[Any].of(output_type),
+            hooks=Hooks(functions),
+            tracing=NO_TRACER if tracing is None else tracing,
+        )
         vars(self).update(  # a frozen dataclass takes no assignments
+            **values,
             backend=backend,
             tools=given,
-            instructions=instructions,
             output_type=output_type,
-            planning=planning,
-            memory=memory or Memory(),
-            limits=limits or Limits(),
-            sampling=sampling or Sampling(),
             profile=profile,
-            name=name,
             deps_type=deps_type,
-            _backend=open_backend(backend, profile=profile),
-            _toolset=Toolset(given),
+            hooks=functions,
+            tracing=tracing,
+            _own_memory=memory is not None,
+            _configuration=configuration,
         )
-        for note in self._backend.tool_notes(self._toolset.schemas):
+        for note in opened.tool_notes(configuration.tools.schemas):
             _log.warning(note)
+
+    def with_options(self, **changes: Any) -> Agent[Any]:
+        """A copy with some of the arguments changed; it shares the model and the memory."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        if not {"backend", "profile"} & changes.keys():
+            kept |= {"backend": self._configuration.backend, "profile": None}
+        copy: Agent[Any] = Agent(**{**kept, **changes})
+        if "memory" not in changes:
+            vars(copy)["_own_memory"] = self._own_memory
+        return copy
 
     async def run(
         self,
@@ -130,7 +192,7 @@ class Agent:
         deps: Any = None,
         limits: Limits | None = None,
         cancel: CancelToken | None = None,
-    ) -> RunResult:
+    ) -> RunResult[OutT]:
         """Work on the task until there is an answer or a limit.
 
         Args:
@@ -141,7 +203,7 @@ class Agent:
                 much as fits is shown to the model, which finds the rest with its recall tools.
             deps: Your own object, handed to tools as ``ctx.deps``.
             limits: In place of the agent's.
-            cancel: Ends the run from outside, with its result.
+            cancel: Stops the answer or ends the run from outside, with its result.
 
         Raises:
             ConfigurationError: The task is empty, a document cannot be read, the backend is
@@ -150,10 +212,11 @@ class Agent:
                 later ends the run with status ``failed``.
             BackendError: The model could not be asked even once. Later errors end the run as a
                 result with status ``failed``: it holds what was done until then.
+            Vetoed: A hook refused the task.
         """
-        setup = self._setup(deps, limits, cancel, watched=False)
-        async with self._started(task, session, documents, setup, _ignore) as run:
-            return await self._execute(run)
+        options = Options(session, documents, deps, limits, cancel or CancelToken(), watched=False)
+        async with started(self._configuration, task, options, nobody) as run:
+            return await execute(run)
 
     @asynccontextmanager
     async def stream(
@@ -165,27 +228,79 @@ class Agent:
         deps: Any = None,
         limits: Limits | None = None,
         cancel: CancelToken | None = None,
-    ) -> AsyncGenerator[RunStream, None]:
-        """Like `run`, with events while it works; leaving the context early cancels the run."""
+        within: TaskGroup | None = None,
+    ) -> AsyncGenerator[RunStream[OutT], None]:
+        """Like `run`, with events while it works; leaving the context early cancels the run.
+
+        Args:
+            task: See `run`, also for those not named here.
+            session: See `run`.
+            documents: See `run`.
+            deps: See `run`.
+            limits: See `run`.
+            cancel: See `run`.
+            within: A task group of yours in which the run lives, so that it can go on when the
+                context is left; see `RunStream.detach`.
+        """
         token = CancelToken()  # the stream's own: cancelling it leaves the caller's alone
+        options = Options(session, documents, deps, limits, token)
 
-        async def emit(*events: Event) -> None:
-            await stream.emit(*events)
+        def opened(emit: Emit) -> AbstractAsyncContextManager[Run]:
+            return started(self._configuration, task, options, emit)
 
-        async def work() -> RunResult:
-            await stream.emit(RunStarted(run.run_id, task))
-            return await self._execute(run)
+        with following(token, cancel):
+            async with running(token, opened, within) as stream:
+                yield stream
 
-        setup = self._setup(deps, limits, token)
-        async with self._started(task, session, documents, setup, emit) as run:
-            stream = RunStream(token)
-            undo = cancel.on_cancel(token.cancel) if cancel is not None else None
-            try:
-                async with running(stream, work):
-                    yield stream
-            finally:
-                if undo is not None:
-                    undo()
+    async def resume(
+        self,
+        run_id: str,
+        *,
+        approvals: Mapping[str, Approval] | None = None,
+        deps: Any = None,
+        limits: Limits | None = None,
+        cancel: CancelToken | None = None,
+    ) -> RunResult[OutT]:
+        """Go on with a run that a limit, a stop, a failure or an approval ended.
+
+        Args:
+            run_id: Of the earlier result.
+            approvals: Decisions by call id: True, False, `Deny` or `Edit`.
+            deps: Your own object for the tools.
+            limits: In place of the agent's; they count from here on.
+            cancel: Stops the answer or ends the run from outside.
+
+        Raises:
+            StoreError: The run is not kept.
+            ConfigurationError: The run has completed, has not ended yet, or an approval is for no
+                call that waits.
+        """
+        options = Options(None, (), deps, limits, cancel or CancelToken(), watched=False)
+        opened = resumed(self._configuration, run_id, approvals or {}, options, nobody)
+        async with opened as run:
+            return await execute(run)
+
+    @asynccontextmanager
+    async def resume_stream(
+        self,
+        run_id: str,
+        *,
+        approvals: Mapping[str, Approval] | None = None,
+        deps: Any = None,
+        limits: Limits | None = None,
+        cancel: CancelToken | None = None,
+        within: TaskGroup | None = None,
+    ) -> AsyncGenerator[RunStream[OutT], None]:
+        """`resume` with events, as `stream` is `run` with events."""
+        token = CancelToken()
+        options = Options(None, (), deps, limits, token)
+
+        def opened(emit: Emit) -> AbstractAsyncContextManager[Run]:
+            return resumed(self._configuration, run_id, approvals or {}, options, emit)
+
+        with following(token, cancel):
+            async with running(token, opened, within) as stream:
+                yield stream
 
     def run_sync(
         self,
@@ -196,7 +311,7 @@ class Agent:
         deps: Any = None,
         limits: Limits | None = None,
         cancel: CancelToken | None = None,
-    ) -> RunResult:
+    ) -> RunResult[OutT]:
         """`run` for synchronous code; it also works (and blocks) where an event loop runs."""
         token = cancel or CancelToken()
         return run_blocking(
@@ -211,146 +326,44 @@ class Agent:
             token.cancel,
         )
 
-    async def resume(
-        self,
-        run_id: str,
-        *,
-        approvals: Mapping[str, Approval] | None = None,
-        deps: Any = None,
-        limits: Limits | None = None,
-        cancel: CancelToken | None = None,
-    ) -> RunResult:
-        """Go on with a run that a limit, a cancellation, a failure or an approval ended.
+    @contextmanager
+    def stream_sync(
+        self, task: str, **options: Unpack[RunOptions]
+    ) -> Generator[SyncRunStream[OutT], None, None]:
+        """`stream` for synchronous code; it also works (and blocks) where an event loop runs.
 
         Args:
-            run_id: Of the earlier result.
-            approvals: Decisions by call id: True, False, `Deny` or `Edit`.
-            deps: Your own object for the tools.
-            limits: In place of the agent's; they count from here on.
-            cancel: Ends the run from outside.
-
-        Raises:
-            StoreError: The run is not kept.
-            ConfigurationError: The run has completed, has not ended yet, or an approval is for no
-                call that waits.
+            task: See `run`.
+            options: Those of `run`.
         """
-        async with claimed(self.memory.store, run_id):
-            journal = await self.memory.open(run_id, known=True)
-            if journal.behind and is_complete(journal.trajectory):
-                await journal.flush(str(RunStatus.completed))  # the answer could not be kept
-            check_resumable(journal.trajectory, run_id)
-            decisions = decide(journal.trajectory, self._toolset, approvals or {})
-            setup = self._setup(deps, limits, cancel, watched=False)
-            return await self._execute(Run(setup, journal, _ignore, decisions))
+        with streaming_blocking(self.stream(task, **options)) as stream:
+            yield stream
+
+    def resume_sync(self, run_id: str, **options: Unpack[ResumeOptions]) -> RunResult[OutT]:
+        """`resume` for synchronous code, as `run_sync` is `run`."""
+        token = options.get("cancel") or CancelToken()
+        chosen: ResumeOptions = {**options, "cancel": token}
+        return run_blocking(lambda: self.resume(run_id, **chosen), token.cancel)
 
     def as_tool(self, *, name: str | None = None, description: str | None = None) -> Tool[..., Any]:
         """This agent as a tool of another: it takes a task and returns the answer.
 
-        It works with the other's ``deps`` and its own tools and limits.
+        Its run has the name of the call behind that of the other's run, is kept in the other's
+        memory unless this agent has been given one, and is gone on with when the other's is
+        resumed. It works with the other's ``deps`` and its own tools and limits; tokens and calls
+        count on the other's limits too. Its events come as `SubagentEvent`, calls of it that wait
+        for approval with ``call/`` in front of their ids.
         """
-
-        async def work(ctx: RunContext[Any], task: str) -> str:
-            result = await self.run(task, deps=ctx.deps)
-            if result.output is None or not result.ok:
-                why = result.error or result.output
-                raise ToolError(
-                    f"{self.name} ended as {result.status}" + (f": {why}" if why else "")
-                )
-            return result.output
-
-        return Tool.from_function(
-            work,
+        return tool_of(
+            self._configuration,
+            own_memory=self._own_memory,
             name=name or self.name,
             description=description or f"Ask the agent {self.name} to do a task.",
         )
 
-    def _setup(
-        self,
-        deps: Any,
-        limits: Limits | None,
-        cancel: CancelToken | None,
-        *,
-        watched: bool = True,
-    ) -> RunSetup:
-        return RunSetup(
-            backend=self._backend,
-            tools=self._toolset,
-            planning=self.planning if self.tools else "off",
-            limits=limits or self.limits,
-            sampling=self.sampling,
-            memory=self.memory,
-            deps=deps,
-            watched=watched,
-            cancel=cancel,
-        )
 
-    @asynccontextmanager
-    async def _started(
-        self,
-        task: str,
-        session: str | None,
-        documents: Sequence[DocumentLike],
-        setup: RunSetup,
-        emit: Emit,
-    ) -> AsyncGenerator[Run, None]:
-        """A new run, which has its name for itself until the context is left."""
-        if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError("the task is empty: say what the agent should do")
-        if session == "":
-            raise ConfigurationError("session is empty: give it a name, or None")
-        read = await read_documents(documents)
-        run_id = session or uuid.uuid4().hex[:12]
-        store = self.memory.store
-        journal: Journal | None = None
-        try:
-            async with claimed(store, run_id):
-                journal = await self.memory.open(run_id, known=False)
-                self._write_task(journal.trajectory, task, read)
-                yield Run(setup, journal, emit)
-        finally:
-            if journal is not None and journal.forgotten:
-                with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
-                    await off_loop(store, lambda: store.delete(run_id))
-
-    def _write_task(self, trajectory: Trajectory, task: str, documents: Sequence[Document]) -> None:
-        """Begin a conversation with the task, or go on with one."""
-        if len(trajectory):
-            leave_calls(trajectory)
-        elif self.instructions:
-            message = SystemMessage(self.instructions)
-            tokens = estimate_tokens(self.instructions)
-            trajectory.append("instructions", message, tokens=tokens)
-        add_documents(trajectory, documents)
-        planning = self.planning if self.tools else "off"
-        told = hint(planning, prefilled=self._backend.renders_prompts)
-        tokens = estimate_tokens(task + told)
-        trajectory.append("task", UserMessage(task + told), tokens=tokens, task=task)
-
-    async def _execute(self, run: Run) -> RunResult:
-        """Run, and keep how it ended; also that of a run whose task is cancelled.
-
-        A run that raises after the model has answered is kept as well: what its calls have done
-        must not be forgotten, or they would be made again.
-        """
-        journal = run.journal
-        try:
-            result = await run.execute()
-        except BaseException as error:
-            begun = any(entry.kind == "assistant" for entry in run.trajectory.newest_task())
-            with contextlib.suppress(StoreError):  # the error that is raised says more
-                if begun or isinstance(error, anyio.get_cancelled_exc_class()):
-                    await journal.flush()
-                else:
-                    await journal.withdraw()
-            raise
-        try:
-            await journal.flush(str(result.status))
-        except StoreError as error:
-            note = f"how the run ended could not be kept: {error}"
-            _log.warning("run %s: %s", run.run_id, note)
-            return dataclasses.replace(result, notes=(*result.notes, note))
-        return result
-
-
-async def _ignore(*events: Event) -> None:
-    """Nobody listens to the events of an unstreamed run."""
+def _tuple(name: str, given: Sequence[Any], what: str) -> tuple[Any, ...]:
+    try:
+        return tuple(given)  # once: it may be a generator
+    except TypeError:
+        raise ConfigurationError(f"{name}: give a list of {what}") from None

@@ -1,20 +1,21 @@
-"""Decisions about calls that wait for approval: given to `Agent.resume`, kept in the trajectory.
+"""Decisions about calls that wait for approval: asked for in a run, or given to `Agent.resume`.
 
-Once given, a decision holds until its call is answered, in whatever resumption that is; nobody is
-asked twice. A later decision about the same call replaces it.
+They are kept in the trajectory. Once given, a decision holds until its call is answered, in
+whatever resumption that is; nobody is asked twice. A later decision about the same call replaces
+it. A call of a sub-agent is named behind the call that it works for: ``call_1_0/call_2_0``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import ConfigurationError
 from .memory.trajectory import Trajectory, unanswered
 from .messages import ToolCall
-from .tools import Toolset
+from .tools import Tool, Toolset
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,58 @@ Approval = bool | Deny | Edit
 """True runs the call, False is ``Deny()``."""
 
 
+@dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """What an agent's ``approve`` function is asked.
+
+    Attributes:
+        call: The call that waits, with the arguments that it would run with.
+        tool: Its tool.
+        run_id: Name of the run or session.
+    """
+
+    call: ToolCall
+    tool: Tool[..., Any]
+    run_id: str
+
+
+Approver = Callable[[ApprovalRequest], "Approval | Awaitable[Approval | None] | None"]
+"""Decides while the run waits; None leaves the call to `Agent.resume`."""
+
+
+def ask_for(trajectory: Trajectory, tools: Toolset, calls: Iterable[ToolCall]) -> None:
+    """Write down which calls wait for a decision, where their tools do not say so."""
+    known = _waiting(trajectory, tools)
+    for call in calls:
+        if call.id not in known:
+            trajectory.append(
+                "approval", step=trajectory.last_step, call_id=call.id, decision="asked"
+            )
+
+
+def keep(trajectory: Trajectory, call_id: str, decision: Approval) -> None:
+    """Write a decision down that was made while the run waited.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    trajectory.append("approval", step=trajectory.last_step, **_to_data(call_id, decision))
+
+
 def decide(
-    trajectory: Trajectory, tools: Toolset, given: Mapping[str, Approval]
+    trajectory: Trajectory,
+    tools: Toolset,
+    given: Mapping[str, Approval],
+    *,
+    lenient: bool = False,
 ) -> dict[str, Approval]:
     """Write decisions into the trajectory.
+
+    Args:
+        trajectory: The log.
+        tools: The run's.
+        given: By call id.
+        lenient: Leave out those that are about no call that waits.
 
     Returns:
         All decisions about calls that are still to be answered, earlier ones too, by call id.
@@ -47,24 +96,47 @@ def decide(
         ConfigurationError: A decision is about no call that waits, or is none. Nothing is written
             then.
     """
-    waiting = {
+    waiting = _waiting(trajectory, tools)
+    if lenient:
+        given = {call_id: decision for call_id, decision in given.items() if call_id in waiting}
+    for call_id in given:
+        if call_id not in waiting:
+            known = f"waiting: {', '.join(sorted(waiting))}" if waiting else "no call waits"
+            raise ConfigurationError(f"approval of {call_id!r}: there is no such call; {known}")
+    entries = [_to_data(call_id, decision) for call_id, decision in given.items()]
+    for data in entries:
+        trajectory.append("approval", step=trajectory.last_step, **data)
+    kept = [entry.data for entry in trajectory if entry.kind == "approval"]
+    return {
+        data["call_id"]: _from_data(data)
+        for data in kept
+        if data["call_id"] in waiting and not _is_asked(data)
+    }
+
+
+def _waiting(trajectory: Trajectory, tools: Toolset) -> set[str]:
+    """Ids of the unanswered calls that need a decision, or whose sub-agents' calls do."""
+    open_calls = unanswered(trajectory)
+    asked = {
+        entry.data["call_id"]
+        for entry in trajectory.newest_task()
+        if entry.kind == "approval" and entry.data["call_id"].partition("/")[0] in open_calls
+    }
+    needed = {
         id_
-        for id_, call in unanswered(trajectory).items()
+        for id_, call in open_calls.items()
         if isinstance(call, ToolCall)
         and call.name in tools
         and tools[call.name].needs_approval(call.arguments)
     }
-    entries = [_to_entry(call_id, decision, waiting) for call_id, decision in given.items()]
-    for data in entries:
-        trajectory.append("approval", step=trajectory.last_step, **data)
-    kept = [entry.data for entry in trajectory if entry.kind == "approval"]
-    return {data["call_id"]: _from_entry(data) for data in kept if data["call_id"] in waiting}
+    return asked | needed
 
 
-def _to_entry(call_id: str, decision: Approval, waiting: set[str]) -> dict[str, Any]:
-    if call_id not in waiting:
-        known = f"waiting: {', '.join(sorted(waiting))}" if waiting else "no call waits"
-        raise ConfigurationError(f"approval of {call_id!r}: there is no such call; {known}")
+def _is_asked(data: Mapping[str, Any]) -> bool:
+    return data.get("decision") == "asked"
+
+
+def _to_data(call_id: str, decision: Approval) -> dict[str, Any]:
     match decision:
         case True:
             return {"call_id": call_id, "decision": "approved"}
@@ -90,7 +162,7 @@ def _json(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return copy
 
 
-def _from_entry(data: Mapping[str, Any]) -> Approval:
+def _from_data(data: Mapping[str, Any]) -> Approval:
     match data["decision"]:
         case "edited":
             return Edit(data["arguments"])

@@ -1,18 +1,78 @@
-"""`run_blocking`: asynchronous work from synchronous code, wherever that code runs."""
+"""Asynchronous work from synchronous code, wherever that code runs."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future, wait
-from typing import Any, TypeVar
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.lowlevel
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from .events import Event
+from .results import OutT, RunResult
+from .stream import RunStream
 
 T = TypeVar("T")
+
+
+class SyncRunStream(Generic[OutT]):
+    """A `RunStream` for synchronous code; it is made by `Agent.stream_sync`.
+
+    Iterate over it to read the events. The run works in a thread of its own and waits for a slow
+    reader; leaving the context early cancels it, and so does Ctrl-C.
+    """
+
+    def __init__(self, portal: BlockingPortal, stream: RunStream[OutT]) -> None:
+        self._portal = portal
+        self._stream = stream
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run or session."""
+        return self._stream.run_id
+
+    @property
+    def result(self) -> RunResult[OutT]:
+        """See `RunStream.result`."""
+        return self._stream.result
+
+    def cancel(self) -> None:
+        """See `RunStream.cancel`; from any thread."""
+        self._stream.cancel()
+
+    def stop(self) -> None:
+        """See `RunStream.stop`; from any thread."""
+        self._stream.stop()
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        event = self._portal.call(self._next)
+        if event is None:
+            raise StopIteration
+        return event
+
+    async def _next(self) -> Event | None:
+        return await anext(self._stream, None)
+
+
+@contextmanager
+def streaming_blocking(
+    opened: AbstractAsyncContextManager[RunStream[OutT]],
+) -> Generator[SyncRunStream[OutT], None, None]:
+    """Enter a stream in an event loop of its own, in another thread."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(opened) as stream,
+    ):
+        yield SyncRunStream(portal, stream)
 
 
 def run_blocking(call: Callable[[], Coroutine[Any, Any, T]], cancel: Callable[[], None]) -> T:

@@ -1,4 +1,4 @@
-"""`CancelToken`: ends a run from anywhere, with its result kept."""
+"""`CancelToken`: ends a run, or only its answer, from anywhere, with the result kept."""
 
 from __future__ import annotations
 
@@ -10,39 +10,31 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+Subscribe = Callable[[Callable[[], None]], Callable[[], None]]
+"""Takes a callback and returns how to undo it."""
 
-class CancelToken:
-    """Pass it as ``agent.run(…, cancel=token)`` and call `cancel` from any thread, task or signal.
 
-    The run then ends with status ``cancelled`` and its whole trajectory. (Cancelling the task that
-    awaits the run works as well, but that raises, as cancellation does.)
-    """
+class _Signal:
+    """Something that is said once; safe in any thread and in signal handlers."""
 
     def __init__(self) -> None:
-        # Reentrant: a signal handler may cancel while its own thread holds the lock.
+        # Reentrant: a signal handler may set it while its own thread holds the lock.
         self._lock = threading.RLock()
         self._callbacks: list[Callable[[], None]] = []
-        self._cancelled = False
+        self.is_set = False
 
-    @property
-    def cancelled(self) -> bool:
-        """Whether `cancel` was called."""
-        return self._cancelled
-
-    def cancel(self) -> None:
-        """Ask every run that has this token to end; calling it again does nothing."""
+    def set(self) -> None:
         with self._lock:
-            if self._cancelled:
+            if self.is_set:
                 return
-            self._cancelled = True
+            self.is_set = True
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
 
-    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back once when cancelled (at once if that has happened); returns how to undo it."""
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         with self._lock:
-            if not self._cancelled:
+            if not self.is_set:
                 self._callbacks.append(callback)
                 return lambda: self._forget(callback)
         callback()
@@ -54,15 +46,82 @@ class CancelToken:
                 self._callbacks.remove(callback)
 
 
-@contextlib.contextmanager
-def cancelled_by(token: CancelToken | None) -> Generator[anyio.CancelScope, None, None]:
-    """A cancel scope that the token cancels, from whatever thread or signal handler.
+class CancelToken:
+    """Pass it as ``agent.run(…, cancel=token)``; its methods may be called from any thread, task or
+    signal handler, for every run that has it.
 
-    The cancellation is handed to the event loop and takes effect at its next turn: a signal handler
-    may run in the middle of anything, also of the loop itself.
+    `stop` ends the answer: what the model has said is kept and the run ends as ``stopped``.
+    `cancel` ends the run as ``cancelled``, with its whole trajectory. (Cancelling the task that
+    awaits the run works as well, but that raises, as cancellation does.)
+    """
+
+    def __init__(self) -> None:
+        self._cancel = _Signal()
+        self._stop = _Signal()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancel.is_set
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set
+
+    def cancel(self) -> None:
+        """Ask every run that has this token to end; calling it again does nothing."""
+        self._cancel.set()
+
+    def stop(self) -> None:
+        """Ask the model to say no more; calls that run already finish, and are kept.
+
+        Calling it again does nothing, and so does it after `cancel`.
+        """
+        self._stop.set()
+
+    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back once when cancelled (at once if that has happened); returns how to undo it."""
+        return self._cancel.subscribe(callback)
+
+    def on_stop(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back once when stopped (at once if that has happened); returns how to undo it."""
+        return self._stop.subscribe(callback)
+
+
+@contextlib.contextmanager
+def following(token: CancelToken, other: CancelToken | None) -> Generator[None, None, None]:
+    """While the context lasts, a token is stopped and cancelled when another one is."""
+    if other is None:
+        yield
+        return
+    undo = [other.on_cancel(token.cancel), other.on_stop(token.stop)]
+    try:
+        yield
+    finally:
+        for forget in undo:
+            forget()
+
+
+def cancelled_by(
+    token: CancelToken | None,
+) -> contextlib.AbstractContextManager[anyio.CancelScope]:
+    """A cancel scope that `CancelToken.cancel` cancels, from whatever thread or signal handler."""
+    return _scope(token.on_cancel if token is not None else None)
+
+
+def stopped_by(token: CancelToken | None) -> contextlib.AbstractContextManager[anyio.CancelScope]:
+    """A cancel scope that `CancelToken.stop` cancels, from whatever thread or signal handler."""
+    return _scope(token.on_stop if token is not None else None)
+
+
+@contextlib.contextmanager
+def _scope(subscribe: Subscribe | None) -> Generator[anyio.CancelScope, None, None]:
+    """The cancellation is handed to the event loop and takes effect at its next turn: a signal
+    handler may run in the middle of anything, also of the loop itself.
     """
     with anyio.CancelScope() as scope:
-        if token is None:
+        if subscribe is None:
             yield scope
             return
         native: Any = anyio.lowlevel.current_token().native_token
@@ -74,7 +133,7 @@ def cancelled_by(token: CancelToken | None) -> Generator[anyio.CancelScope, None
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 soon(scope.cancel)
 
-        undo = token.on_cancel(cancel)
+        undo = subscribe(cancel)
         try:
             yield scope
         finally:

@@ -13,11 +13,14 @@
     │   ├── ContextOverflow       the prompt is longer than the context window
     │   └── ServerMisconfigured   reachable, but a flag is missing
     ├── ToolError                 raised by a tool: its text is told to the model
+    ├── Vetoed                    a hook refused the task or a model request
+    ├── AnswerError               an answer that is not of the agent's output_type
     ├── HermesError               text that cannot be rendered in, or read from, the wire format
     └── StoreError                what is kept on disk cannot be read or written
 
 Each message is one line: what happened, and what to do about it. `HermesError` lives in
-`ling_agent.hermes` (which imports nothing from this package) and is registered here.
+`ling_agent.hermes` (which imports nothing from this package) and is registered here, `AnswerError`
+in `ling_agent.answers`.
 """
 
 from __future__ import annotations
@@ -100,6 +103,10 @@ class ServerMisconfigured(BackendError):
 
 class ToolError(LingAgentError):
     """Raise it in a tool to tell the model what went wrong; the text is the observation."""
+
+
+class Vetoed(LingAgentError):
+    """A hook refused the task, or did not let the model be asked; the message has its reason."""
 
 
 class HermesError(LingAgentError, _HermesError):

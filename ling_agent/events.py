@@ -1,14 +1,16 @@
 """What a streamed run yields, in order, as one typed union.
 
-Deltas are for display; what happened is in `ToolStarted`, `ToolFinished` and `RunFinished`. Call
-ids are unique within a run. The parser's own events (`TextDelta` …) are passed on as they are.
+A call runs as soon as it is complete, so `ToolStarted`, `ToolProgress` and `ToolFinished` may come
+between the deltas of a later call of the same message; `StepFinished` comes behind them all. Deltas
+are for display; what happened is in `ToolStarted`, `ToolFinished` and `RunFinished`. Call ids are
+unique within a run. The parser's own events (`TextDelta` …) are passed on as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from .hermes import ArgumentsDelta, CallFailed, CallParsed, CallStarted, ReasoningDelta, TextDelta
 from .messages import ToolCall, ToolMessage
@@ -28,6 +30,19 @@ class StepStarted:
     """The model is about to be asked for a message; ``step`` counts from 1."""
 
     step: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillProgress:
+    """The model reads a long prompt.
+
+    Attributes:
+        tokens: How many tokens of it are done, those from the prefix cache included.
+        total: Of how many.
+    """
+
+    tokens: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +84,11 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequested:
-    """The run ends as ``needs_approval`` unless it is decided by `Agent.resume`."""
+    """A call waits for the agent's ``approve`` function.
+
+    Without one, and where that leaves it open, the run ends as ``needs_approval``, and
+    `Agent.resume` takes the decision.
+    """
 
     call: ToolCall
 
@@ -105,10 +124,27 @@ class Compacted:
 
 
 @dataclass(frozen=True, slots=True)
+class SubagentEvent:
+    """Something that happened in the run of a sub-agent (`Agent.as_tool`).
+
+    Attributes:
+        call_id: The call that it works for.
+        agent: Its name.
+        run_id: Name of its run.
+        event: What happened; itself a `SubagentEvent` where that agent has sub-agents.
+    """
+
+    call_id: str
+    agent: str
+    run_id: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """The last event of a run."""
 
-    result: RunResult
+    result: RunResult[Any]
 
 
 class Emit(Protocol):
@@ -117,7 +153,15 @@ class Emit(Protocol):
     def __call__(self, *events: Event) -> Awaitable[None]: ...
 
 
-ModelEvent = TextDelta | ReasoningDelta | CallStarted | ArgumentsDelta | CallParsed | CallFailed
+ModelEvent = (
+    PrefillProgress
+    | TextDelta
+    | ReasoningDelta
+    | CallStarted
+    | ArgumentsDelta
+    | CallParsed
+    | CallFailed
+)
 Event = (
     RunStarted
     | StepStarted
@@ -130,6 +174,7 @@ Event = (
     | ApprovalRequested
     | Correction
     | Compacted
+    | SubagentEvent
     | StepFinished
     | RunFinished
 )

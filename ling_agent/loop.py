@@ -17,31 +17,37 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections import defaultdict
+from collections.abc import Awaitable
 from enum import Enum, auto
 from typing import Any
 
 import anyio
 
-from . import hermes, planning
+from . import planning
+from .accepting import Acceptance, Accepted
 from .approvals import Approval
 from .asking import Asker
 from .backends.base import NamedTool, ToolChoice
 from .cancellation import cancelled_by
 from .context import Context
-from .errors import BackendError, HermesError, LingAgentError, StoreError
-from .events import Correction, Emit, PlanMade, PlanUpdated, StepFinished
+from .ending import Ending
+from .errors import HermesError
+from .events import Correction, Emit, StepFinished
+from .hooks import AfterModel
+from .ledger import Ledger
 from .memory.journal import Journal
-from .memory.trajectory import conversation, unanswered
+from .memory.trajectory import unanswered
 from .memory.window import bytes_of
 from .messages import AssistantMessage, ToolMessage, UserMessage
 from .observe import Observer
-from .results import Plan, RunResult, RunStatus, Step, Usage
-from .resuming import EMPTY, last_plan, mistake
+from .plan_keeper import PlanKeeper
+from .results import RunResult, RunStatus, Usage
+from .resuming import EMPTY, mistake, steps_taken
+from .sending import Sender
 from .setup import RunSetup
+from .subagents import Host
+from .tracing import NO_TRACE, RunTrace
 from .turn import Turn
-
-_MAX_REVISIONS = 3
 
 
 class Phase(Enum):
@@ -61,7 +67,14 @@ class Run:
         journal: The run's log and its store. It begins with the instructions and the task; a
             resumed run passes its old one.
         emit: Takes the events, in order; may wait (that is the backpressure).
-        approvals: Decisions for calls that waited, by call id.
+        approvals: Decisions for calls that waited, by call id; None for a new run.
+
+    Attributes:
+        setup: See above.
+        journal: See above.
+        trajectory: The log.
+        run_id: Name of the run or session.
+        goes_on: Whether it is one that ended before.
     """
 
     def __init__(
@@ -72,15 +85,13 @@ class Run:
         approvals: dict[str, Approval] | None = None,
     ) -> None:
         trajectory = journal.trajectory
-        self._setup = setup
+        self._setup = self.setup = setup
+        self.goes_on = approvals is not None
         self.journal = journal
         self.trajectory = trajectory
         self.run_id = journal.run_id
         self._emit = emit
-        self._plan = last_plan(trajectory)
-        self._status: RunStatus | None = None
-        self._output: str | None = None
-        self._error: LingAgentError | None = None
+        self._plan = PlanKeeper(setup.planning, trajectory, emit)
         self._corrections = 0
         # The next message is to be in words: all calls are used up, or one was repeated.
         self._answer_now = setup.limits.max_tool_calls == 0
@@ -97,26 +108,58 @@ class Run:
             count=setup.backend.count_tokens,
             emit=emit,
         )
-        self._asker = Asker(setup, self._context, journal, emit, self._adopt_plan)
-        self._observer = Observer(setup, journal, self._context, emit, approvals or {})
+        self._ledger = Ledger(setup.limits, setup.host, step=trajectory.last_step)
+        decisions = {} if approvals is None else approvals
+        self._observer = Observer(setup, journal, self._context, emit, decisions, self._ledger)
+        self._acceptance = Acceptance(setup, self.run_id)
+        # A hook that may refuse a message has to see it before its calls do anything.
+        early = None if AfterModel in setup.hooks else self._observer.offer
+        self._sender = Sender(
+            setup, self._context, journal, self._ledger, emit, self._plan.adopt, early
+        )
+        self._ending = Ending(setup, trajectory, self._sender, self._ledger)
+        self._asker = Asker(setup, self._sender, self._context, journal, self._ledger, emit)
+        self._observer.host = Host(
+            run_id=self.run_id,
+            memory=setup.memory,
+            cancel=setup.cancel,
+            approve=setup.approve,
+            decisions=decisions,
+            tell=self._observer.told,
+            ledger=self._ledger,
+            watched=setup.watched,
+        )
 
-    async def execute(self) -> RunResult:
-        """Run to the end; only native cancellation and errors with nothing to lose are raised."""
+    @property
+    def task(self) -> str:
+        """What it works on."""
+        newest = self.trajectory.task
+        return newest.data["task"] if newest is not None else ""
+
+    async def execute(self, trace: RunTrace = NO_TRACE) -> RunResult[Any]:
+        """Run to the end; only native cancellation and errors with nothing to lose are raised.
+
+        Args:
+            trace: Takes the requests and the calls.
+        """
+        self._sender.trace = self._observer.trace = trace
         started = time.perf_counter()
         limit, token = self._setup.limits.timeout, self._setup.cancel
         self._deadline = math.inf if limit is None else anyio.current_time() + limit
         with anyio.CancelScope(deadline=self._deadline) as deadline, cancelled_by(token):
-            try:
-                await self._machine()
-            except (BackendError, HermesError, StoreError) as error:
-                self._fail(error)
-            except hermes.HermesError as error:  # its own class: that package imports none of ours
-                self._fail(HermesError(str(error)))
-        if self._status is None:
+            failure: Exception | None = None
+            async with self._observer.working():
+                try:
+                    await self._machine()
+                except Exception as error:  # which the tasks of the calls would put into a group
+                    failure = error
+            if failure is not None:
+                self._ending.fail(failure)
+        if self._ending.status is None:
             timed_out = deadline.cancelled_caught
-            self._end(RunStatus.timeout if timed_out else RunStatus.cancelled)
-        if self._status is RunStatus.completed and self._plan is not None:
-            self._plan = planning.finish(self._plan)
+            self._ending.end(RunStatus.timeout if timed_out else RunStatus.cancelled)
+        if self._ending.status is RunStatus.completed:
+            self._plan.finish()
         return self._result(time.perf_counter() - started)
 
     async def _machine(self) -> None:
@@ -135,23 +178,25 @@ class Run:
 
     def _stopped(self) -> bool:
         """Whether the run is over, also when the event loop has not cancelled it yet."""
-        if self._status is None:
-            if self._setup.cancel is not None and self._setup.cancel.cancelled:
-                self._end(RunStatus.cancelled)
+        if self._ending.status is None:
+            if self._setup.cancel.cancelled:
+                self._ending.end(RunStatus.cancelled)
+            elif self._setup.cancel.stopped:
+                self._ending.end(RunStatus.stopped)
             elif self._deadline <= anyio.current_time():
-                self._end(RunStatus.timeout)
-        return self._status is not None
+                self._ending.end(RunStatus.timeout)
+        return self._ending.status is not None
 
     def _first_phase(self) -> Phase:
         if unanswered(self.trajectory):
-            self._asker.by_step[self._asker.step] = Usage()  # an earlier run paid for it
+            self._ledger.by_step[self._asker.step] = Usage()  # an earlier run paid for it
             return Phase.OBSERVE
         last = self.trajectory.last_message
         if isinstance(last, AssistantMessage):
             # A resumed run: an answer that could not be used was the last thing that happened.
-            self._note(mistake(last.content))
+            self._note(self._acceptance.mistake(last.content) or mistake(last.content))
         if self._setup.planning == "explicit" and (
-            self._plan is None or self._was_noted(planning.REVISE)
+            self._plan.now is None or self._was_noted(planning.REVISE)
         ):
             return Phase.PLAN
         return Phase.CALL
@@ -159,45 +204,50 @@ class Run:
     # -- PLAN ---------------------------------------------------------------------------------
 
     async def _make_plan(self) -> Phase:
-        before = self._plan
+        before = self._plan.now
         if before is not None and not self._was_noted(planning.REVISE):
             self._note(planning.REVISE)
-        turn = await self._asker.ask_for_plan()
-        if isinstance(turn, RunStatus) or turn.message.calls or turn.failures:
+        turn = await self._asked(self._asker.ask_for_plan())
+        if isinstance(turn, RunStatus) or not turn.whole or turn.message.calls or turn.failures:
             # It acts at once: that is no plan, but the call is worth more than the form.
             return await self._take(turn)
         self._append_turn(turn)
-        if self._plan is before:
-            await self._adopt_plan(turn.answer)  # a list without the word "Plan:"
+        if self._plan.now is before:
+            await self._plan.adopt(self._asker.step, turn.answer)  # a list without the word "Plan:"
         self._note(planning.CARRY_OUT)
         await self._finish_step()
         return Phase.CALL
-
-    async def _adopt_plan(self, text: str) -> None:
-        """Make a text of the model the plan; it replaces the plan that there was."""
-        revision = 0 if self._plan is None else self._plan.revision + 1
-        plan = planning.parse_plan(text, revision=revision)
-        if plan is None or self._setup.planning == "off":
-            return
-        self._plan = plan
-        self.trajectory.append(
-            "plan",
-            step=self._asker.step,
-            text=plan.text,
-            steps=[step.text for step in plan.steps],
-            revision=plan.revision,
-        )
-        await self._emit(PlanMade(plan))
 
     # -- CALL ---------------------------------------------------------------------------------
 
     async def _call(self) -> Phase:
         plans = self._setup.planning == "inline" and self._first and not self._answer_now
         if plans and self._setup.backend.renders_prompts:
-            turn = await self._asker.ask_with_plan(self._plan)
+            turn = await self._asked(self._asker.ask_with_plan(self._plan.now))
         else:
-            turn = await self._asker.ask(tool_choice=self._choice())
+            turn = await self._asked(self._asker.ask(tool_choice=self._choice()))
         return await self._take(turn)
+
+    async def _asked(self, asking: Awaitable[Turn | RunStatus]) -> Turn | RunStatus:
+        """A message of the model; when it breaks off, calls of it that began are kept."""
+        try:
+            return await asking
+        except Exception:
+            self._keep_calls()
+            await self._observer.settle()
+            raise
+        except BaseException:  # a cancellation: nothing can be waited for
+            self._keep_calls()
+            raise
+
+    def _keep_calls(self) -> None:
+        """Write down a message that broke off behind calls that began."""
+        calls = self._observer.offered
+        if calls:
+            message = AssistantMessage(self._sender.said, calls=calls)
+            step = self._asker.step
+            self.trajectory.append("assistant", message, step=step, broken_off=True)
+            self._observer.written(step)
 
     @property
     def _first(self) -> bool:
@@ -223,11 +273,17 @@ class Run:
     async def _take(self, turn: Turn | RunStatus) -> Phase:
         """Decide what a message means: calls, a mistake, only a plan, or the answer."""
         if isinstance(turn, RunStatus):
-            self._end(turn)
-            if self._asker.step > self._finished_step and self._asker.step in self._asker.by_step:
+            self._ending.end(turn)
+            if self._asker.step > self._finished_step and self._asker.step in self._ledger.by_step:
                 await self._finish_step()  # a limit between the requests of one message
             return Phase.DONE
+        if not turn.whole:
+            return await self._take_broken_off(turn)
         self._append_turn(turn)
+        if AfterModel in self._setup.hooks:
+            refused = await self._acceptance.refused(turn, self._asker.step)
+            if refused is not None:
+                return await self._refuse(turn, refused)
         if turn.message.calls or turn.failures:
             return Phase.OBSERVE
         if turn.plan and not turn.answer:
@@ -235,9 +291,49 @@ class Run:
             return await self._correct(planning.CARRY_OUT)
         if not turn.answer:
             return await self._correct(EMPTY)
-        self._output = turn.answer
-        cut = turn.finish_reason == "length"
-        self._end(RunStatus.max_tokens if cut else RunStatus.completed)
+        return await self._accept(turn)
+
+    async def _take_broken_off(self, turn: Turn) -> Phase:
+        """Keep what the model had said when it was stopped; what runs already finishes."""
+        message = turn.message
+        if message.calls or turn.answer:
+            self.trajectory.append("assistant", message, step=self._asker.step, broken_off=True)
+            self._ending.output = (
+                turn.answer if self._setup.answer.is_text and turn.answer else None
+            )
+        if message.calls:
+            self._observer.close(self._asker.step, RunStatus.stopped)
+            await self._observer.observe(self._asker.step)
+        self._ending.end(RunStatus.stopped)
+        await self._finish_step()
+        return Phase.DONE
+
+    async def _refuse(self, turn: Turn, reason: str) -> Phase:
+        """Tell the model why its message is not taken."""
+        if not (turn.message.calls or turn.failures):
+            return await self._correct(reason)
+        self._observer.close(self._asker.step, RunStatus.failed)
+        self._observer.refuse(self._asker.step, reason)
+        await self._observer.told()
+        await self._finish_step()
+        return Phase.CALL if self._count_correction(reason) else Phase.DONE
+
+    async def _accept(self, turn: Turn) -> Phase:
+        """End with the answer, if it is one."""
+        if turn.finish_reason == "length":
+            self._ending.output = turn.answer if self._setup.answer.is_text else None
+            self._ending.end(RunStatus.max_tokens)
+        else:
+            accepted = await self._acceptance.accept(turn.answer, self._asker.step)
+            if not isinstance(accepted, Accepted):
+                self._next_choice = accepted.choice
+                if accepted.error is None:
+                    return await self._correct(accepted.message)
+                self._ending.error = accepted.error
+                self._ending.end(RunStatus.failed)
+            else:
+                self._ending.output = accepted.output
+                self._ending.end(RunStatus.completed)
         await self._finish_step()  # a slow reader no longer changes how the run ended
         return Phase.DONE
 
@@ -254,22 +350,22 @@ class Run:
         self._corrections += 1
         if self._corrections <= self._setup.limits.max_corrections:
             return True
-        self._error = HermesError(
+        self._ending.error = HermesError(
             f"the model wrote {self._corrections} unusable answers in a row; the last note to it "
             f"was: {message}"
         )
-        self._end(RunStatus.failed)
+        self._ending.end(RunStatus.failed)
         return False
 
     # -- OBSERVE ------------------------------------------------------------------------------
 
     async def _observe(self) -> Phase:
-        outcome = await self._observer.observe(self._asker.step, self._total())
+        outcome = await self._observer.observe(self._asker.step)
         await self._finish_step()
         if outcome.status is not None:
-            self._end(outcome.status)
+            self._ending.end(outcome.status)
             return Phase.DONE
-        used_up = self._observer.executed == self._setup.limits.max_tool_calls
+        used_up = self._ledger.calls_used_up
         told, self._answer_now = self._answer_now, outcome.repeated or used_up
         if self._answer_now and not told:
             # It has what it needs and does not notice: small models do that after each result.
@@ -281,33 +377,19 @@ class Run:
         return await self._after_observation(outcome.observations)
 
     async def _after_observation(self, observations: tuple[ToolMessage, ...]) -> Phase:
-        if self._plan is None:
+        if self._plan.now is None:
             return Phase.CALL
         failed = any(observation.is_error for observation in observations)
         if not failed:
-            await self._advance_plan(self._plan)
-        elif self._revises and self._plan.revision < _MAX_REVISIONS:
+            done = await self._plan.advance()
+            if done and self._small and not self._answer_now:
+                self._ask_for_the_answer()
+        elif self._plan.revisable and not self._answer_now:
             return Phase.PLAN
         return Phase.CALL
 
-    @property
-    def _revises(self) -> bool:
-        return self._setup.planning == "explicit" and not self._answer_now
-
-    async def _advance_plan(self, plan: Plan) -> None:
-        self._plan = planning.advance(plan)
-        await self._emit(PlanUpdated(self._plan))
-        if (
-            self._small
-            and not self._answer_now
-            and self._plan != plan
-            and planning.is_done(self._plan)
-        ):
-            self._ask_for_the_answer()
-
     def _ask_for_the_answer(self) -> None:
-        task = self.trajectory.newest_task()[0].data["task"]
-        self._note(planning.answer_note(task, small=self._small))
+        self._note(planning.answer_note(self.task, small=self._small))
 
     @property
     def _small(self) -> bool:
@@ -323,12 +405,12 @@ class Run:
             "assistant", turn.message, step=self._asker.step, tokens=tokens, **data
         )
         self._answered_once = True
-        self._asker.charge(turn.usage)
+        self._sender.charge(turn.usage)
         self._context.learn(turn.usage)
 
     async def _finish_step(self) -> None:
         self._finished_step = step = self._asker.step
-        await self._emit(StepFinished(step, self._asker.by_step[step]))
+        await self._emit(StepFinished(step, self._ledger.by_step[step]))
 
     def _note(self, text: str) -> None:
         tokens = self._context.tokens(bytes_of(text))
@@ -340,55 +422,19 @@ class Run:
 
     # -- the end ------------------------------------------------------------------------------
 
-    def _end(self, status: RunStatus) -> None:
-        self._status = status
-        if status is RunStatus.completed:
-            return
-        partial = self._asker.partial
-        if self._output is None:
-            self._output = self._asker.said or None
-        self.trajectory.append("limit", step=self._asker.step, status=str(status), partial=partial)
-
-    def _fail(self, error: LingAgentError) -> None:
-        kinds = {entry.kind for entry in self.trajectory.newest_task()}
-        if not kinds & {"plan", "assistant", "usage"} and not self._asker.partial:
-            raise error  # nothing was done that a result could keep
-        self._error = error
-        self.trajectory.append(
-            "error", step=self._asker.step, type=type(error).__name__, text=str(error)
-        )
-        self._end(RunStatus.failed)
-
-    def _total(self) -> Usage:
-        return dataclasses.replace(self._asker.usage, tool_calls=self._observer.executed)
-
-    def _steps(self) -> tuple[Step, ...]:
-        """The requests of this run; a resumed one begins with the step whose calls it answered."""
-        steps: dict[int, Step] = {}
-        seen: dict[int, list[ToolMessage]] = defaultdict(list)
-        for entry, message in conversation(self.trajectory):
-            number = entry.step
-            if isinstance(message, AssistantMessage) and number in self._asker.by_step:
-                steps[number] = Step(number, message, (), self._asker.by_step[number])
-            elif isinstance(message, ToolMessage) and number in steps:
-                seen[number].append(message)
-        for number, messages in seen.items():
-            steps[number] = dataclasses.replace(steps[number], observations=tuple(messages))
-        return tuple(steps.values())
-
-    def _result(self, seconds: float) -> RunResult:
-        status = self._status or RunStatus.cancelled
+    def _result(self, seconds: float) -> RunResult[Any]:
+        status = self._ending.status or RunStatus.cancelled
         waiting = status is RunStatus.needs_approval
         return RunResult(
-            output=self._output,
+            output=self._ending.output,
             status=status,
-            plan=self._plan,
-            steps=self._steps(),
-            usage=dataclasses.replace(self._total(), seconds=seconds),
+            plan=self._plan.now,
+            steps=steps_taken(self.trajectory, self._ledger.by_step),
+            usage=dataclasses.replace(self._ledger.usage, seconds=seconds),
             trajectory=self.trajectory,
             run_id=self.run_id,
-            error=self._error,
+            error=self._ending.error,
             pending_approvals=self._observer.pending_approvals if waiting else (),
-            notes=tuple(self._asker.notes),
+            notes=tuple(self._sender.notes),
             context=self._context.use(),
         )

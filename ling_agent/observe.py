@@ -1,100 +1,64 @@
-"""From calls to observations: approvals, repetitions, execution, and order.
+"""From calls to observations: hooks, approvals, repetitions, execution, and order.
 
-What has to be answered is read from the trajectory: the calls of its newest message that have no
-observation. That a call runs is written down before it does, and its observation as soon as there
-is one, so that no finished work is lost and no call is made twice, whatever ends the process.
+Calls come one after the other while the model writes, and each is taken when it is complete: it is
+answered at once, or runs, or ends what can be answered now (a limit, an approval). What is still to
+be answered when the message is whole is read from the trajectory: the calls of its newest message
+that have no observation.
+
+That a call runs is written down before it does, and its observation as soon as there is one (or
+the message that it belongs to), so that no finished work is lost and no call is made twice,
+whatever ends the process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
-from .approvals import Approval, Deny, Edit
+from .approvals import Approval, ask_for
+from .batch import Batch, Observed
 from .context import Context
 from .errors import StoreError
-from .events import ApprovalRequested, Emit, Event, ToolFinished, ToolProgress, ToolStarted
+from .events import ApprovalRequested, Emit, ToolFinished, ToolProgress, ToolStarted
+from .gate import Gate
 from .hermes import CallFailed
+from .interrupted import INTERRUPTED
+from .ledger import Ledger
 from .memory.journal import Journal
-from .memory.trajectory import Block, Trajectory, started, unanswered
+from .memory.trajectory import Block, started, unanswered
 from .memory.window import text_size
 from .messages import ToolCall, ToolMessage
+from .relay import Relay
 from .repeats import RepeatGuard, reminder
-from .results import RunStatus, Usage
+from .results import RunStatus
 from .setup import RunSetup
-from .tools import RunContext, ToolOutcome, execute_calls
-from .tools.cutting import estimate_tokens
+from .tools import CallRunner, RunContext, ToolOutcome, execute_one
+from .tracing import NO_TRACE, RunTrace
 
-_INTERRUPTED = "Error: the call was interrupted; whether it took effect is not known."
 _CALL_TEXT = 200  # characters
-_NOT_RUN = "Error: the call was not run. Make it again if it is still needed."
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What came of one message's calls.
-
-    Attributes:
-        observations: In call order.
-        any_valid: Whether at least one was a valid call, whatever came of it.
-        repeated: Whether a call was answered with a reminder instead of being run.
-        status: Why the run ends here, or None.
-    """
-
-    observations: tuple[ToolMessage, ...]
-    any_valid: bool
-    repeated: bool = False
-    status: RunStatus | None = None
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The leading calls that are answered now, in call order.
-
-    Attributes:
-        step: Model request that they belong to.
-        blocks: The calls by id, readable or not.
-        runnable: Those that run.
-        answers: The observations so far, by call id.
-        started: Ids of the calls that were started.
-        rejected: Ids of the calls that did not fit their tool and never ran.
-        repeated: Whether a call was one that had been made before.
-        status: Why the calls after them are not answered, or why the run ends with them.
-        error: Why a call could not be written down, before it ran or after.
-    """
-
-    step: int
-    blocks: dict[str, Block] = field(default_factory=dict[str, Block])
-    runnable: list[ToolCall] = field(default_factory=list[ToolCall])
-    answers: dict[str, ToolMessage] = field(default_factory=dict[str, ToolMessage])
-    started: set[str] = field(default_factory=set[str])
-    rejected: set[str] = field(default_factory=set[str])
-    repeated: bool = False
-    status: RunStatus | None = None
-    error: StoreError | None = None
-
-    @property
-    def any_valid(self) -> bool:
-        calls = {id_ for id_, block in self.blocks.items() if isinstance(block, ToolCall)}
-        return not self.blocks or bool(calls - self.rejected)
-
-    def observations(self) -> tuple[ToolMessage, ...]:
-        """The answers in call order."""
-        return tuple(self.answers[id_] for id_ in self.blocks if id_ in self.answers)
 
 
 class Observer:
-    """Answers the calls of one message after the other.
+    """Answers the calls of one message after the other, within `working`.
+
+    Args:
+        setup: Tools, limits, hooks.
+        journal: The log and its store.
+        context: For the tools that the model has now, and sizes.
+        emit: Takes the events.
+        approvals: Decisions that there are, by call id.
+        ledger: Where calls are counted.
 
     Attributes:
-        executed: Calls that were run so far.
         pending_approvals: Calls that wait for a decision, when that ended the run.
+        told: Sends events behind those of tools and waits for their reader.
+        trace: Takes the calls that run.
+        host: What sub-agents get from the run.
     """
 
     def __init__(
@@ -104,111 +68,153 @@ class Observer:
         context: Context,
         emit: Emit,
         approvals: dict[str, Approval],
+        ledger: Ledger,
     ) -> None:
         self._setup = setup
         self._journal = journal
         self._trajectory = journal.trajectory
         self._context = context
-        self._run_id = journal.run_id
         self._emit = emit
-        self._approvals = approvals
+        self._ledger = ledger
+        self._gate = Gate(setup, journal, context, approvals)
         self._repeats = RepeatGuard(setup.limits.repeat_limit)
-        self.executed = 0
+        self._batch = Batch(0)
+        self._running: set[str] = set()
+        self._relay = Relay(emit)
+        self._group: TaskGroup | None = None
+        self._runner: CallRunner | None = None
+        self._fatal: BaseException | None = None
         self.pending_approvals: tuple[ToolCall, ...] = ()
+        self.told = self._relay.told
+        self.trace: RunTrace = NO_TRACE
+        self.host: object = None
 
-    async def observe(self, step: int, usage: Usage) -> Observed:
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncGenerator[None, None]:
+        """Calls run in tasks of this context; when it is left, those that still do are ended.
+
+        Raises:
+            BaseExceptionGroup: Of a Ctrl-C that reached a tool.
+        """
+        try:
+            most = self._setup.limits.max_parallel_tools
+            with self._relay:
+                async with anyio.create_task_group() as group:
+                    self._group = group
+                    self._runner = CallRunner(group, max_parallel=most)
+                    group.start_soon(self._relay.forward)
+                    yield
+                    if self._running:
+                        group.cancel_scope.cancel()
+                    self._relay.close()
+        finally:
+            # Also when cancelled: a call that was started must not be made again.
+            self._answer_interrupted()
+        if self._fatal is not None:
+            raise BaseExceptionGroup("a tool was interrupted", [self._fatal])
+
+    # -- taking calls -------------------------------------------------------------------------
+
+    async def offer(self, step: int, call: ToolCall) -> None:
+        """Take a call of a message that the model still writes."""
+        if self._batch.step != step:
+            self._batch = Batch(step)
+        await self._take(self._batch, call.id, call)
+
+    @property
+    def offered(self) -> tuple[ToolCall, ...]:
+        """Calls of a message that is not in the log yet which were taken, in call order."""
+        if self._batch.written:
+            return ()
+        return self._batch.calls
+
+    def written(self, step: int) -> None:
+        """The message is in the log: what is known of its calls can be, too."""
+        if self._batch.step != step:
+            self._batch = Batch(step, begun=started(self._trajectory))
+        batch = self._batch
+        if not batch.written:
+            batch.written = True
+            for answer in batch.answers.values():
+                self._append(batch, answer)
+
+    def close(self, step: int, status: RunStatus) -> None:
+        """Take no further call of a message."""
+        if self._batch.step != step:
+            self._batch = Batch(step)
+        self._batch.status = self._batch.status or status
+
+    def refuse(self, step: int, reason: str) -> None:
+        """Answer all calls of a message, none of which has begun, with a reason."""
+        self.written(step)
+        for id_, block in unanswered(self._trajectory).items():
+            self._batch.blocks[id_] = block
+            answer = ToolMessage(id_, block.name or "", f"Error: {reason}", True)
+            self._batch.answers[id_] = answer
+            self._append(self._batch, answer)
+            self._relay.send(ToolFinished(answer, 0.0))
+
+    async def settle(self) -> None:
+        """Wait for the calls that run."""
+        if self._runner is not None:
+            await self._runner.idle()
+
+    async def observe(self, step: int) -> Observed:
         """Answer the newest message's calls as far as limits and approvals allow.
 
         Args:
             step: Model request that the calls belong to.
-            usage: What the run has cost so far, for the tools.
         """
-        pending = unanswered(self._trajectory)
-        batch = self._sort(pending, step)
-        for answer in tuple(batch.answers.values()):
-            self._append(batch, answer)
-            await self._emit(ToolFinished(answer, 0.0))
-        try:
-            await self._execute(batch, usage)
-        finally:
-            # Also when cancelled: a call that was started must not be made again.
-            for id_ in batch.started - batch.answers.keys():
-                name = batch.blocks[id_].name or ""
-                self._append(batch, ToolMessage(id_, name, _INTERRUPTED, True))
+        self.written(step)
+        batch = self._batch
+        for id_, block in unanswered(self._trajectory).items():
+            if id_ not in batch.blocks:
+                await self._take(batch, id_, block)
+        await self.settle()
+        await self._relay.told()
+        if (error := batch.failure or batch.error) is not None:
+            raise error
+        await self._flush(batch)
         if batch.error is not None:
             raise batch.error
         if batch.status is RunStatus.needs_approval:
-            await self._ask_approval(list(pending.values())[len(batch.blocks) :])
-        return Observed(batch.observations(), batch.any_valid, batch.repeated, batch.status)
+            await self._ask_approval(batch)
+        return batch.observed()
 
-    def _append(self, batch: _Batch, answer: ToolMessage) -> None:
-        """Write an observation into the log, with the call that it answers."""
-        batch.answers[answer.call_id] = answer
-        data: dict[str, Any] = {}
-        block = batch.blocks[answer.call_id]
-        if isinstance(block, ToolCall):
-            data["call"] = _call_text(block)
-        if self._context.is_memory_tool(answer.name):
-            data["memory"] = True
-        tokens = self._context.tokens(text_size(answer))
-        self._trajectory.append("observation", answer, step=batch.step, tokens=tokens, **data)
-
-    def _sort(self, pending: dict[str, Block], step: int) -> _Batch:
-        """Answer what needs no tool, find what runs, and stop where the run has to stop."""
-        batch = _Batch(step)
-        begun = started(self._trajectory)  # by a process that did not live to see their end
-        limit = self._setup.limits.max_tool_calls
-        room = math.inf if limit is None else limit - self.executed
-        for id_, block in pending.items():
-            if isinstance(block, CallFailed):
-                answer = _failure(id_, block)
-            elif self._waits(block):
-                batch.status = RunStatus.needs_approval
-                break
-            else:
-                call, answer = self._decided(block)
-                if answer is None and id_ in begun and not self._may_run_again(call):
-                    answer = ToolMessage(id_, call.name, _INTERRUPTED, True)
-                if answer is None:
-                    answer = self._repetition(call, batch)
-                if answer is None:
-                    if len(batch.runnable) >= room:
-                        batch.status = RunStatus.max_tool_calls
-                        break
-                    batch.runnable.append(call)
+    async def _take(self, batch: Batch, id_: str, block: Block) -> None:
+        """Answer what needs no tool, run what may, and stop where the run has to stop."""
+        if batch.status is not None:
+            return
+        if isinstance(block, CallFailed):
             batch.blocks[id_] = block
-            if answer is not None:
-                batch.answers[id_] = answer
-        return batch
+            await self._answer(batch, _failure(id_, block))
+            return
+        passed = await self._gate.passed(block)
+        if isinstance(passed, ToolMessage):
+            batch.blocks[id_] = block
+            await self._answer(batch, passed)
+            return
+        if self._gate.waits(passed) and self._setup.approve is None:
+            batch.waiting[id_] = passed
+            batch.status = RunStatus.needs_approval
+            return
+        answer = self._known(batch, passed)
+        if answer is None and self._ledger.left.tool_calls < 1:
+            batch.status = RunStatus.max_tool_calls
+            return
+        batch.blocks[id_] = block
+        if answer is not None:
+            await self._answer(batch, answer)
+            return
+        self._ledger.admit(1)
+        self._start(batch, block, passed)
 
-    def _may_run_again(self, call: ToolCall) -> bool:
+    def _known(self, batch: Batch, call: ToolCall) -> ToolMessage | None:
+        """The answer to a call that does not run again."""
         tools = self._context.tools
-        return call.name in tools and tools[call.name].idempotent
-
-    def _waits(self, call: ToolCall) -> bool:
-        tools = self._context.tools
-        if call.name not in tools or call.id in self._approvals:
-            return False
-        return tools[call.name].needs_approval(call.arguments)
-
-    async def _ask_approval(self, blocks: list[Block]) -> None:
-        calls = (block for block in blocks if isinstance(block, ToolCall))
-        self.pending_approvals = tuple(call for call in calls if self._waits(call))
-        for call in self.pending_approvals:
-            await self._emit(ApprovalRequested(call))
-
-    def _decided(self, call: ToolCall) -> tuple[ToolCall, ToolMessage | None]:
-        """The call as it was approved, or the answer that says that it was not."""
-        match self._approvals.get(call.id):
-            case Deny(reason):
-                text = f"Error: this call was not approved: {reason}"
-                return call, ToolMessage(call.id, call.name, text, True)
-            case Edit(arguments):
-                return ToolCall(call.id, call.name, dict(arguments), call.repairs), None
-            case _:
-                return call, None
-
-    def _repetition(self, call: ToolCall, batch: _Batch) -> ToolMessage | None:
+        again = call.name in tools and tools[call.name].idempotent
+        if call.id in batch.begun and not again:
+            return ToolMessage(call.id, call.name, INTERRUPTED, True)
         repetition = self._repeats.note(call, batch.step)
         if repetition is None:
             return None
@@ -218,103 +224,161 @@ class Observer:
         batch.repeated = batch.repeated or repetition.observation is not None
         return ToolMessage(call.id, call.name, reminder(call.name, repetition.observation))
 
-    async def _execute(self, batch: _Batch, usage: Usage) -> None:
-        """Run the calls; events go through one queue so that progress stays in order."""
-        if not batch.runnable:
-            return
-        send, receive = anyio.create_memory_object_stream[Event](math.inf)
+    # -- running them -------------------------------------------------------------------------
 
-        async def forward() -> None:
-            async for event in receive:
-                await self._emit(event)
+    def _start(self, batch: Batch, block: ToolCall, call: ToolCall) -> None:
+        tools = self._context.tools
+        decided = call
 
-        def sink(call_id: str, payload: object) -> None:
-            with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-                send.send_nowait(ToolProgress(call_id, payload))
+        async def ready() -> bool:
+            nonlocal decided
+            try:
+                await self._relay.told(ApprovalRequested(call))
+                answer = await self._gate.ask(call)
+            except Exception as error:
+                batch.failure = error
+                answer = None
+            if isinstance(answer, ToolCall):
+                decided = answer
+                return True
+            self._ledger.admit(-1)
+            if answer is not None:
+                await self._answer(batch, answer)
+            elif batch.failure is None:
+                del batch.blocks[call.id]
+                batch.waiting[call.id] = call
+                batch.status = batch.status or RunStatus.needs_approval
+            return False
 
-        with receive:
-            async with anyio.create_task_group() as group:
-                group.start_soon(forward)
-                with send:
-                    await self._call_tools(batch, usage, send.send_nowait, sink)
+        async def work() -> None:
+            try:
+                await self._run(batch, block, decided)
+            except Exception as error:
+                batch.failure = error
+            except (KeyboardInterrupt, SystemExit) as error:
+                # Out of a task of its own it would end asyncio's loop, with everything in it.
+                assert self._group is not None
+                self._fatal = error
+                self._group.cancel_scope.cancel()
+            finally:
+                self._running.discard(call.id)
 
-    async def _call_tools(
-        self,
-        batch: _Batch,
-        usage: Usage,
-        send: Callable[[Event], None],
-        sink: Callable[[str, object], None],
-    ) -> None:
-        calls = {call.id: call for call in batch.runnable}
-
-        async def on_start(call: ToolCall) -> bool:
-            if not await self._write_start(batch, call):
-                return False
-            self.executed += 1
-            batch.started.add(call.id)
-            send(ToolStarted(call))
-            return True
-
-        async def on_finish(outcome: ToolOutcome) -> None:
-            call = calls[outcome.call_id]
-            if outcome.attempts == 0:
-                self.executed -= 1
-                batch.rejected.add(call.id)
-            self._repeats.observed(call, outcome.text)
-            text = self._edit_note(call) + outcome.text
-            message = ToolMessage(call.id, call.name, text, outcome.is_error)
-            self._append(batch, message)
-            send(ToolFinished(message, outcome.seconds))
-            await self._flush(batch)
-
-        await execute_calls(
-            self._context.tools,
-            batch.runnable,
-            RunContext(
-                self._setup.deps,
-                run_id=self._run_id,
-                step=batch.step,
-                usage=usage,
-                sink=sink,
-                pins=self._context.pin,
-            ),
-            max_parallel=self._setup.limits.max_parallel_tools,
-            on_start=on_start,
-            on_finish=on_finish,
+        assert self._runner is not None
+        self._running.add(call.id)
+        self._runner.start(
+            work,
+            exclusive=call.name in tools and tools[call.name].exclusive,
+            ready=ready if self._gate.waits(call) else None,
         )
 
-    async def _write_start(self, batch: _Batch, call: ToolCall) -> bool:
+    async def _run(self, batch: Batch, block: ToolCall, call: ToolCall) -> None:
+        if not await self._write_start(batch, block):
+            return
+        tools = self._context.tools
+        self._ledger.ran(1)
+        batch.started.add(call.id)
+        self._relay.send(ToolStarted(call))
+        with self.trace.tool(call, tools.find(call.name)) as ended:
+            outcome = await execute_one(tools, call, self._for_tools(batch))
+            outcome = self._gate.redacted(outcome)
+            ended(outcome)
+        if outcome.waiting:
+            batch.started.discard(call.id)
+            del batch.blocks[call.id]
+            batch.waiting |= {inner.id: inner for inner in outcome.waiting}
+            batch.status = batch.status or RunStatus.needs_approval
+            return
+        if outcome.attempts == 0:
+            self._ledger.ran(-1)
+            self._ledger.admit(-1)
+            batch.rejected.add(call.id)
+        text, is_error = await self._gate.after(call, outcome, batch.step)
+        self._repeats.observed(call, text)
+        if call.arguments != block.arguments:
+            text = f"{self._gate.changed(call)}\n{text}"
+        answer = ToolMessage(call.id, call.name, text, is_error)
+        await self._answer(batch, answer, outcome)
+
+    def _for_tools(self, batch: Batch) -> RunContext[Any]:
+        return RunContext(
+            self._setup.deps,
+            run_id=self._journal.run_id,
+            step=batch.step,
+            usage=self._ledger.usage,
+            sink=self._progress,
+            pins=self._context.pin,
+            host=self.host,
+        )
+
+    def _progress(self, call_id: str, payload: object) -> None:
+        if call_id in self._running:
+            self._relay.send(ToolProgress(call_id, self._setup.redact_value(payload)))
+
+    # -- the log ------------------------------------------------------------------------------
+
+    async def _answer(
+        self, batch: Batch, answer: ToolMessage, outcome: ToolOutcome | None = None
+    ) -> None:
+        """Keep an observation, and write it down as soon as its message is."""
+        batch.answers[answer.call_id] = answer
+        if batch.written:
+            self._append(batch, answer)
+        self._running.discard(answer.call_id)
+        self._relay.send(ToolFinished(answer, outcome.seconds if outcome else 0.0))
+        if outcome is not None and batch.written:
+            await self._flush(batch)
+
+    def _append(self, batch: Batch, answer: ToolMessage) -> None:
+        """Write an observation into the log, with the call that it answers."""
+        data: dict[str, Any] = {}
+        block = batch.blocks[answer.call_id]
+        if isinstance(block, ToolCall):
+            data["call"] = _call_text(block)
+        if self._context.is_memory_tool(answer.name):
+            data["memory"] = True
+        tokens = self._context.tokens(text_size(answer))
+        self._trajectory.append("observation", answer, step=batch.step, tokens=tokens, **data)
+
+    async def _write_start(self, batch: Batch, call: ToolCall) -> bool:
         """Write down that a call runs, before it does; False when that cannot be written."""
+        early: dict[str, Any] = {}
+        if not batch.written:
+            early = {"name": call.name, "arguments": call.arguments}
         if batch.error is None:
-            self._trajectory.append("call", step=batch.step, call_id=call.id)
+            self._trajectory.append("call", step=batch.step, call_id=call.id, **early)
             await self._flush(batch)
         if batch.error is not None:
             self._trajectory.append("call", step=batch.step, call_id=call.id, begun=False)
         return batch.error is None
 
-    async def _flush(self, batch: _Batch) -> None:
+    async def _flush(self, batch: Batch) -> None:
         """Make the log safe; calls that run already may go on when that fails."""
         try:
             await self._journal.flush()
         except StoreError as error:
             batch.error = error
 
-    def _edit_note(self, call: ToolCall) -> str:
-        if not isinstance(self._approvals.get(call.id), Edit):
-            return ""
-        arguments = json.dumps(call.arguments, ensure_ascii=False)
-        return f"(The user changed the arguments to {arguments}.)\n"
+    def _answer_interrupted(self) -> None:
+        batch = self._batch
+        if not batch.written:
+            return
+        for id_ in batch.started - batch.answers.keys():
+            answer = ToolMessage(id_, batch.blocks[id_].name or "", INTERRUPTED, True)
+            batch.answers[id_] = answer
+            self._append(batch, answer)
 
-
-def leave_calls(trajectory: Trajectory) -> Trajectory:
-    """Answer what an ended run left unanswered, before the conversation goes on without it."""
-    begun = started(trajectory)
-    for id_, block in unanswered(trajectory).items():
-        text = _INTERRUPTED if id_ in begun else _NOT_RUN
-        answer = ToolMessage(id_, block.name or "", text, True)
-        tokens = estimate_tokens(text)
-        trajectory.append("observation", answer, step=trajectory.last_step, tokens=tokens)
-    return trajectory
+    async def _ask_approval(self, batch: Batch) -> None:
+        """Say which calls of the message wait."""
+        for id_, block in unanswered(self._trajectory).items():
+            if isinstance(block, ToolCall) and id_ not in batch.waiting:
+                passed = await self._gate.passed(block)
+                if isinstance(passed, ToolCall) and self._gate.waits(passed):
+                    batch.waiting[id_] = passed
+        told = batch.waiting if self._setup.approve is None else {}
+        self.pending_approvals = tuple(batch.waiting.values())
+        ask_for(self._trajectory, self._context.tools, self.pending_approvals)
+        for call in told.values():
+            await self._emit(ApprovalRequested(call))
 
 
 def _call_text(call: ToolCall) -> str:

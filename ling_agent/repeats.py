@@ -10,10 +10,11 @@ from .messages import ToolCall
 
 @dataclass(slots=True)
 class _Seen:
-    """One call: how often it came, and since when nothing new was called."""
+    """One call: how often it came, since when nothing new was called, when it was last made."""
 
     news: int
     step: int
+    made: int
     count: int = 1
     observation: str | None = None
 
@@ -63,12 +64,14 @@ class RepeatGuard:
         if seen is None:
             self._news += 1
         if seen is None or seen.news != self._news:
-            self._seen[key] = _Seen(self._news, step)
+            self._seen[key] = _Seen(self._news, step, made=step)
             return None
         if seen.step != step:
             seen.step = step
             seen.count += 1
-        return Repetition(seen.observation, seen.count >= self._limit)
+        # A call may have ended while its message is still written: nobody has read that.
+        known = seen.observation if seen.made != step else None
+        return Repetition(known, seen.count >= self._limit)
 
     def observed(self, call: ToolCall, observation: str) -> None:
         """Keep the observation for reminders."""

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
+
+from typing_extensions import TypeVar
 
 from .messages import AssistantMessage, ToolCall, ToolMessage
 
 if TYPE_CHECKING:
     from .errors import LingAgentError
     from .memory.trajectory import Trajectory
+
+
+OutT = TypeVar("OutT", default=str)
+"""Type of a run's output: the agent's ``output_type``."""
 
 
 class RunStatus(StrEnum):
@@ -23,6 +29,7 @@ class RunStatus(StrEnum):
     timeout = "timeout"
     repeating = "repeating"
     needs_approval = "needs_approval"
+    stopped = "stopped"
     cancelled = "cancelled"
     failed = "failed"
 
@@ -151,11 +158,12 @@ class ContextUse:
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Generic[OutT]):
     """The end of a run, whatever ended it; nothing that was done is lost.
 
     Attributes:
-        output: The answer; what there is of one when a limit cut it, else None.
+        output: The answer, of the agent's ``output_type``. When a limit or a stop cut one that is
+            text, what there is of it; else None.
         status: How the run ended.
         plan: The newest plan, or None.
         steps: The model's messages in order.
@@ -168,7 +176,7 @@ class RunResult:
         context: How full the context window is; None for a run that ended before it was known.
     """
 
-    output: str | None
+    output: OutT | None
     status: RunStatus
     plan: Plan | None
     steps: tuple[Step, ...]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
+
 from . import planning
 from .errors import ConfigurationError
-from .memory.trajectory import Trajectory, in_conversation, unanswered
-from .messages import ToolMessage
-from .results import Plan, PlanStep
+from .memory.trajectory import Trajectory, conversation, in_conversation, unanswered
+from .messages import AssistantMessage, ToolMessage
+from .results import Plan, PlanStep, Step, Usage
 
 EMPTY = "Your answer was empty. Call a tool, or answer the user."
 _CUT = "Your answer was cut off. Write it again, shorter, to the end."
@@ -57,3 +60,24 @@ def last_plan(trajectory: Trajectory) -> Plan | None:
         if plan is not None and not any_failed:
             plan = planning.advance(plan)
     return plan
+
+
+def steps_taken(trajectory: Trajectory, by_step: Mapping[int, Usage]) -> tuple[Step, ...]:
+    """The steps of one run; a resumed one begins with the step whose calls it answered.
+
+    Args:
+        trajectory: The log.
+        by_step: What the run's steps have cost, by their number.
+    """
+    steps: dict[int, Step] = {}
+    seen: dict[int, list[ToolMessage]] = defaultdict(list)
+    for entry, message in conversation(trajectory):
+        number = entry.step
+        if isinstance(message, AssistantMessage) and number in by_step:
+            steps[number] = Step(number, message, (), by_step[number])
+        elif isinstance(message, ToolMessage) and number in steps:
+            seen[number].append(message)
+    return tuple(
+        Step(number, step.message, tuple(seen[number]), step.usage)
+        for number, step in steps.items()
+    )

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Generic
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import TaskGroup, TaskStatus
 
 from .cancellation import CancelToken
 from .errors import ConfigurationError
-from .events import Event, RunFinished
-from .results import RunResult
+from .events import Emit, Event, RunFinished, RunStarted
+from .launch import execute
+from .loop import Run
+from .results import OutT, RunResult
 
 
-class RunStream:
+class RunStream(Generic[OutT]):
     """Iterate over it to read the events; the run waits for a slow reader and loses nothing.
 
     It is made by `Agent.stream`.
+
+    Attributes:
+        detached: Whether the run goes on without a reader.
+        ended: Set when the run has ended.
     """
 
     def __init__(self, token: CancelToken) -> None:
@@ -28,11 +36,19 @@ class RunStream:
         self._send, self._receive = anyio.create_memory_object_stream[Event](math.inf)
         self._taken = anyio.Event()
         self._closed = False
-        self._result: RunResult | None = None
+        self.ended = anyio.Event()
+        self._result: RunResult[OutT] | None = None
         self._error: Exception | None = None
+        self._run_id = ""
+        self.detached = False
 
     @property
-    def result(self) -> RunResult:
+    def run_id(self) -> str:
+        """Name of the run or session."""
+        return self._run_id
+
+    @property
+    def result(self) -> RunResult[OutT]:
         """The result: there once the events are read to the end, or the context is left.
 
         Raises:
@@ -48,6 +64,28 @@ class RunStream:
     def cancel(self) -> None:
         """End the run with status ``cancelled``; go on reading to get its last events."""
         self._token.cancel()
+
+    def stop(self) -> None:
+        """Have the model say no more, and end the run with what it has said, as ``stopped``."""
+        self._token.stop()
+
+    def detach(self) -> None:
+        """Read no more and let the run go on: its events are dropped, its result is kept.
+
+        Leaving the context then waits for its end, or does not where the run was given a task
+        group to live in (``within``); `wait` waits for it in either case.
+        """
+        self.detached = True
+        self.close()
+
+    async def wait(self) -> RunResult[OutT]:
+        """Wait for the end of a run that is detached, or that others read.
+
+        Raises:
+            Exception: What ended the run, when that left no result.
+        """
+        await self.ended.wait()
+        return self.result
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -70,57 +108,98 @@ class RunStream:
                 self._send.send_nowait(event)
             await anyio.lowlevel.checkpoint()
             while not self._closed and self._send.statistics().current_buffer_used:
-                self._taken = anyio.Event()
+                if self._taken.is_set():  # several may wait, and all for the same
+                    self._taken = anyio.Event()
                 await self._taken.wait()
 
-    async def finish(self, result: RunResult) -> None:
-        """Hand over the last event; used by the run."""
-        await self.emit(RunFinished(result))
-        self._result = result
-        self._send.close()
-
-    def fail(self, error: Exception) -> None:
-        """End with an error, which the reader gets; used by the run."""
-        self._error = error
-        self._send.close()
+    async def run(
+        self,
+        opened: Callable[[Emit], AbstractAsyncContextManager[Run]],
+        *,
+        task_status: TaskStatus[Exception | None] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Do the work; the starter gets why it could not begin, the reader what ended it later."""
+        begun = False
+        try:
+            async with opened(lambda *events: self.emit(*events)) as run:
+                self._run_id = run.run_id
+                begun = True
+                task_status.started(None)
+                await self.emit(RunStarted(run.run_id, run.task))
+                result: RunResult[Any] = await execute(run)
+            await self.emit(RunFinished(result))
+            self._result = result
+        except Exception as error:
+            self._error = error
+            if not begun:
+                task_status.started(error)
+        finally:
+            self._send.close()
+            self.ended.set()
 
     def close(self) -> None:
         """Nobody reads any more: what is emitted from here on is dropped."""
         self._closed = True
         self._taken.set()
         self._receive.close()
-        self._send.close()
 
 
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def running(
-    stream: RunStream, work: Callable[[], Coroutine[Any, Any, RunResult]]
-) -> AsyncGenerator[None, None]:
-    """Run in a child task while the body reads the events; the body's errors are raised as such."""
+    token: CancelToken,
+    opened: Callable[[Emit], AbstractAsyncContextManager[Run]],
+    within: TaskGroup | None,
+) -> AsyncGenerator[RunStream[Any], None]:
+    """Run in a task of its own while the body reads the events.
 
-    async def child() -> None:
+    The body's errors are raised as such, and those of a run that could not begin, too.
+
+    Args:
+        token: Ends the run.
+        opened: Begins it.
+        within: Whose task it is; of the body's own group by default.
+    """
+    stream: RunStream[Any] = RunStream(token)
+    if within is not None:
+        await _begin(within, stream, opened)
         try:
-            result = await work()
-        except Exception as error:
-            stream.fail(error)
-        else:
-            await stream.finish(result)
-
+            yield stream
+        finally:
+            _leave(stream)
+            if not stream.detached:
+                with anyio.CancelScope(shield=True):
+                    await stream.ended.wait()
+        return
     failure: BaseException | None = None
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(child)
             try:
-                yield
+                await _begin(group, stream, opened)
+                yield stream
             except BaseException as error:
                 failure = error
                 raise
             finally:
-                stream.cancel()
-                stream.close()
+                _leave(stream)
     except BaseExceptionGroup:
         # A cancelled body with a group is one that the child's own failure has cancelled.
         if failure is None or isinstance(failure, anyio.get_cancelled_exc_class()):
             raise
     if failure is not None:
         raise failure  # not the task group's wrapping of it
+
+
+async def _begin(
+    group: TaskGroup,
+    stream: RunStream[Any],
+    opened: Callable[[Emit], AbstractAsyncContextManager[Run]],
+) -> None:
+    error: Exception | None = await group.start(stream.run, opened)
+    if error is not None:
+        raise error
+
+
+def _leave(stream: RunStream[Any]) -> None:
+    if not stream.detached:
+        stream.cancel()
+    stream.close()

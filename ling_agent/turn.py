@@ -11,9 +11,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .backends.base import Backend, Finished, FinishReason, ModelRequest, ReasoningChunk, TextChunk
+from .backends.base import (
+    Backend,
+    Finished,
+    FinishReason,
+    ModelRequest,
+    PrefillChunk,
+    ReasoningChunk,
+    TextChunk,
+)
 from .errors import BackendUnavailable
-from .events import Emit
+from .events import Emit, PrefillProgress
 from .hermes import (
     ArgumentsDelta,
     CallFailed,
@@ -46,6 +54,8 @@ class Turn:
         arguments_lost: Whether what was lost are a call's arguments.
         read_by_server: Calls that the server had read itself; None when it delivers text.
         notes: What was degraded for this answer.
+        whole: Whether the model has ended it; otherwise somebody has stopped it, and its cost is
+            not known.
     """
 
     message: AssistantMessage
@@ -59,6 +69,7 @@ class Turn:
     arguments_lost: bool = False
     read_by_server: int | None = None
     notes: tuple[str, ...] = ()
+    whole: bool = True
 
 
 class FirstCall:
@@ -98,6 +109,10 @@ class TurnReader:
         on_plan: Takes the text of a leading plan as soon as it is complete.
         unless_call: Give a message up that opens with a call: nothing of it is read or emitted.
         only_plan: Leave out what is behind the plan; for a message that is known to begin with one.
+        on_call: Takes each call as soon as it is complete, while the model writes on.
+
+    Attributes:
+        request: What is asked.
     """
 
     def __init__(
@@ -111,11 +126,12 @@ class TurnReader:
         on_plan: Callable[[str], Awaitable[None]],
         unless_call: bool = False,
         only_plan: bool = False,
+        on_call: Callable[[ToolCall], Awaitable[None]] | None = None,
     ) -> None:
         tools: Sequence[object] | None = request.tools or None
         self._parser = HermesParser(tools=tools, bare_json=bare_json)  # pyright: ignore[reportArgumentType]
         self._splitter = PlanSplitter()
-        self._request = request
+        self.request = request
         self._keep_raw = keep_raw
         self._step = step
         self._emit = emit
@@ -124,6 +140,7 @@ class TurnReader:
         self._opening = CallOpening() if unless_call else None
         self._given_up = False
         self._only_plan = only_plan
+        self._on_call = on_call
         self._left_out = 0
         self._raw: list[str] = []
         self._content: list[str] = []
@@ -149,13 +166,15 @@ class TurnReader:
                 holds what came before.
         """
         finished: Finished | None = None
-        async with backend.stream(self._request) as chunks:
+        async with backend.stream(self.request) as chunks:
             async for chunk in chunks:
                 match chunk:
                     case TextChunk(text):
                         await self._text(text)
                     case ReasoningChunk(text):
                         await self._events([ReasoningDelta(text)])
+                    case PrefillChunk(tokens, total):
+                        await self._emit(PrefillProgress(tokens, total))
                     case Finished():
                         finished = chunk
         if finished is None:
@@ -165,6 +184,16 @@ class TurnReader:
         if not self._given_up:
             await self._finish(finished.finish_reason)
         return self._turn(finished)
+
+    def broken_off(self) -> Turn:
+        """The message as far as it came, when it was stopped; `read` has not returned then."""
+        if not self._given_up and not self._only_plan:
+            behind = self._parser.feed(self._splitter.finish()) + self._parser.finish("length")
+            self._content += [event.text for event in behind if isinstance(event, TextDelta)]
+            unfinished = any(isinstance(event, CallFailed) for event in behind)
+            self._keep_raw = self._keep_raw and not unfinished
+        turn = self._turn(Finished("length", Usage()))
+        return dataclasses.replace(turn, failures={}, lost="", whole=False)
 
     async def _text(self, text: str) -> None:
         self._raw.append(text)
@@ -194,6 +223,7 @@ class TurnReader:
 
     async def _events(self, events: Sequence[ParserEvent]) -> None:
         told: list[ParserEvent] = []
+        complete: list[ToolCall] = []
         for event in events:
             match event:
                 case TextDelta(text):
@@ -205,6 +235,7 @@ class TurnReader:
                     if isinstance(event, CallParsed):
                         call = ToolCall(event.id, event.name, event.arguments, event.repairs)
                         self._calls.append(call)
+                        complete.append(call)
                 case CallFailed(index):
                     self._failures[index] = event
                 case ArgumentsDelta():
@@ -212,6 +243,9 @@ class TurnReader:
             told.append(event)
         if told:
             await self._emit(*told)
+        for call in complete:
+            if self._on_call is not None:
+                await self._on_call(call)
 
     def _turn(self, finished: Finished) -> Turn:
         answer = self.said

@@ -68,9 +68,9 @@ class TestConfiguration:
         with pytest.raises(ConfigurationError, match="bare"):
             Agent(ScriptedBackend([]), tools=[bare])  # pyright: ignore
 
-    def test_another_output_type_is_refused(self) -> None:
+    def test_an_output_type_without_a_json_form_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="output_type"):
-            Agent(ScriptedBackend([]), output_type=int)  # type: ignore[arg-type]
+            Agent(ScriptedBackend([]), output_type=print)  # type: ignore[arg-type]
 
     @anyio_only
     async def test_tools_may_come_from_a_generator(self) -> None:

@@ -84,7 +84,7 @@ def agent(world: World, store: InMemoryStore, *, summarize: bool = False) -> Age
 
 
 def requests_of(agent: Agent) -> list[ModelRequest]:
-    backend = agent._backend  # pyright: ignore[reportPrivateUsage]
+    backend = agent._configuration.backend  # pyright: ignore[reportPrivateUsage]
     assert isinstance(backend, ScriptedBackend)
     return backend.requests
 

@@ -30,7 +30,7 @@ def agent(*replies: str | Exception, window: int = 2000, memory: Memory | None =
 
 
 def prompt_of(agent: Agent, number: int = -1) -> str:
-    backend = agent._backend  # pyright: ignore[reportPrivateUsage]
+    backend = agent._configuration.backend  # pyright: ignore[reportPrivateUsage]
     assert isinstance(backend, ScriptedBackend)
     return "\n\n".join(message.content for message in backend.requests[number].messages)
 

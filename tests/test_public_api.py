@@ -118,7 +118,7 @@ def test_fields_in_their_order(kind: Any) -> None:
 def test_statuses() -> None:
     assert [str(status) for status in ling_agent.RunStatus] == [
         "completed", "max_steps", "max_tool_calls", "max_tokens", "timeout", "repeating",
-        "needs_approval", "cancelled", "failed",
+        "needs_approval", "stopped", "cancelled", "failed",
     ]  # fmt: skip
 
 

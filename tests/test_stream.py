@@ -102,7 +102,7 @@ async def test_the_run_is_never_more_than_one_event_ahead() -> None:
     ahead: list[int] = []
     agent = Agent(ScriptedBackend([Reply("abcdef", chunk_size=1)]), planning="off")
     async with agent.stream("x") as run:
-        emit, emitted = run.emit, 0
+        emit, emitted = run.emit, 1  # `RunStarted` came first
 
         async def counting(event: object) -> None:
             nonlocal emitted

@@ -80,7 +80,10 @@ class ModelRequest:
         whole: Ask for the answer in one piece: some servers lose calls only when they stream.
         watched: Whether somebody looks at the pieces of the answer; otherwise a backend may deliver
             larger and later ones.
-        answer_schema: JSON schema of the answer in words, for backends that can hold it to one.
+        answer_schema: JSON schema of the answer in words, for backends that can hold it to one. A
+            call stays possible: with tools and ``auto`` only the embedded backend holds an answer,
+            from its first bracket on; with ``none``, or without tools, others do, too. An answer
+            that begins with a visible ``prefill`` is free, unless that begins the JSON.
     """
 
     messages: tuple[Message, ...]
@@ -110,6 +113,21 @@ class ReasoningChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefillChunk:
+    """How much of a long prompt has been evaluated; only watched requests get it.
+
+    It comes before all text that is generated, from backends that know.
+
+    Attributes:
+        tokens: Prompt tokens that are done, those reused from a cache among them; it only grows.
+        total: Tokens of the whole prompt.
+    """
+
+    tokens: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last chunk of every stream.
 
@@ -133,7 +151,7 @@ class Finished:
     notes: tuple[str, ...] = ()
 
 
-Chunk = TextChunk | ReasoningChunk | Finished
+Chunk = TextChunk | ReasoningChunk | PrefillChunk | Finished
 
 
 class Backend(ABC):

@@ -44,8 +44,8 @@ EntryKind = Literal[
 """What an entry is.
 
 ``assistant`` is one message of the model: its text, its reasoning and its calls, which are one
-string of bytes to the model. ``call`` says that a call has begun to run. ``compaction`` changes
-what later prompts show, ``pin`` keeps something in them. ``withdrawal`` takes the entries since
+string of bytes to the model. ``call`` says that a call has begun to run; one that began while its
+message was written stands in front of it, with its name and arguments. ``compaction`` changes what later prompts show, ``pin`` keeps something in them. ``withdrawal`` takes the entries since
 ``data["since"]`` out of the conversation: of a task that could not even begin.
 """
 
@@ -375,11 +375,14 @@ def unanswered(trajectory: Trajectory) -> dict[str, Block]:
 def started(trajectory: Trajectory) -> set[str]:
     """Ids of calls of the newest assistant message that have begun to run."""
     begun: dict[str, bool] = {}
+    message: Entry | None = None
     for entry in in_conversation(trajectory):
+        if message is not None and (entry.step != message.step or entry.message is not None):
+            break
         if entry.kind == "call":
             begun.setdefault(entry.data["call_id"], entry.data.get("begun", True))
         elif isinstance(entry.message, AssistantMessage):
-            break
+            message = entry  # calls begin while it is written, so some stand in front of it
     return {call_id for call_id, yes in begun.items() if yes}
 
 

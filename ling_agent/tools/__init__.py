@@ -2,15 +2,19 @@
 
 from .context import RunContext
 from .decorator import Tool, tool
-from .execution import ToolOutcome, execute_call, execute_calls
+from .execution import CallsWait, ToolOutcome, execute_call, execute_calls, execute_one
+from .runner import CallRunner
 from .toolset import Toolset
 
 __all__ = [
+    "CallRunner",
+    "CallsWait",
     "RunContext",
     "Tool",
     "ToolOutcome",
     "Toolset",
     "execute_call",
     "execute_calls",
+    "execute_one",
     "tool",
 ]

@@ -36,6 +36,7 @@ class RunContext(Generic[DepsT]):
         call_id: str = "",
         sink: Callable[[str, object], None] | None = None,
         pins: Callable[[str], object] | None = None,
+        host: object = None,
     ) -> None:
         """Make a context.
 
@@ -48,6 +49,7 @@ class RunContext(Generic[DepsT]):
             sink: Where `emit` puts events, called as `sink(call_id, event)` in the event loop's
                 thread; it must not block. Without it events are dropped.
             pins: Where `pin` puts texts, called like ``sink``. Without it they are dropped.
+            host: What a sub-agent gets from the run; see `ling_agent.subagents`.
         """
         self.deps = deps
         self.run_id = run_id
@@ -56,6 +58,7 @@ class RunContext(Generic[DepsT]):
         self._usage = usage
         self._sink = sink
         self._pins = pins
+        self._host = host
         self._cancelled = threading.Event()
         self._loop_thread: int | None = None
         self._loop_token: Any = None
@@ -68,6 +71,11 @@ class RunContext(Generic[DepsT]):
 
             self._usage = Usage()
         return self._usage
+
+    @property
+    def host(self) -> object:
+        """What a sub-agent gets from the run; None outside of one."""
+        return self._host
 
     @property
     def cancelled(self) -> bool:
@@ -130,6 +138,7 @@ class RunContext(Generic[DepsT]):
             call_id=call_id,
             sink=self._sink,
             pins=self._pins,
+            host=self._host,
         )
         child._loop_thread = threading.get_ident()
         child._loop_token = current_token()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import inspect
 import json
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-from anyio import CapacityLimiter, get_cancelled_exc_class
+from anyio import get_cancelled_exc_class
 
 from ..errors import ToolError
 from ..messages import ToolCall
@@ -22,6 +23,7 @@ from .decorator import Tool
 from .failures import failure_text
 from .problems import ArgumentError
 from .rendering import RenderError, to_json_value
+from .runner import CallRunner
 from .threads import run_abandonable
 from .toolset import Toolset
 from .validation import ValidatedCall
@@ -43,6 +45,7 @@ class ToolOutcome:
         value: What the function returned; None after an error.
         attempts: How often the function was called; 0 when the arguments did not fit.
         notes: For people: coercions of arguments, retries.
+        waiting: Calls of a sub-agent that a person has to decide first; the call has no result yet.
     """
 
     call_id: str
@@ -53,6 +56,19 @@ class ToolOutcome:
     value: object = None
     attempts: int = 1
     notes: tuple[str, ...] = ()
+    waiting: tuple[ToolCall, ...] = ()
+
+
+class CallsWait(Exception):  # noqa: N818 - it is no error
+    """Raised by the tool of a sub-agent that cannot go on before a person has decided.
+
+    Args:
+        calls: What is to be decided.
+    """
+
+    def __init__(self, calls: tuple[ToolCall, ...]) -> None:
+        super().__init__("calls wait for approval")
+        self.calls = calls
 
 
 class _TimedOutError(Exception):
@@ -88,7 +104,10 @@ async def execute_call(
         return finish(text, is_error=True, attempts=0)
     except Exception as error:
         return finish(failure_text(error), is_error=True, attempts=0)
-    result = await _attempts(tool, call, ctx, call_id)
+    try:
+        result = await _attempts(tool, call, ctx, call_id)
+    except CallsWait as wait:
+        return dataclasses.replace(finish("", attempts=1), waiting=wait.calls)
     notes = (*call.coercions, *result.notes)
     if result.error:
         return finish(result.error, is_error=True, attempts=result.attempts, notes=notes)
@@ -130,6 +149,8 @@ async def _attempts(
             text, final = f"Error: tool '{tool.name}' cancelled itself", True
         except _TimedOutError as error:
             text, final = f"Error: {error}", not tool.idempotent
+        except CallsWait:
+            raise
         except ToolError as error:
             text, final = failure_text(error), True
         except (Exception, SystemExit) as error:
@@ -221,45 +242,44 @@ async def execute_calls(
         on_finish: Awaited when a call has its outcome, in the order in which they finish.
     """
     options: Any = {"count_tokens": count_tokens, "max_result_tokens": max_result_tokens}
-    limiter = CapacityLimiter(max_parallel)
     outcomes: dict[int, ToolOutcome] = {}
 
     async def run(index: int, call: ToolCall) -> None:
-        async with limiter:
-            if on_start is not None and await on_start(call) is False:
-                return
-            outcome = (
-                await execute_call(tools[call.name], call.id, call.arguments, ctx, **options)
-                if call.name in tools
-                else _unknown(tools, call)
-            )
-            outcomes[index] = outcome
-            if on_finish is not None:
-                await on_finish(outcome)
+        if on_start is not None and await on_start(call) is False:
+            return
+        outcomes[index] = outcome = await execute_one(tools, call, ctx, **options)
+        if on_finish is not None:
+            await on_finish(outcome)
 
-    for batch in _batches(tools, calls):
-        if len(batch) == 1:
-            await run(*batch[0])
-            continue
-        async with anyio.create_task_group() as group:
-            for index, call in batch:
-                group.start_soon(run, index, call)
+    async with anyio.create_task_group() as group:
+        runner = CallRunner(group, max_parallel=max_parallel)
+        for index, call in enumerate(calls):
+            exclusive = call.name in tools and tools[call.name].exclusive
+            runner.start(functools.partial(run, index, call), exclusive=exclusive)
     return [outcomes[index] for index in range(len(calls)) if index in outcomes]
+
+
+async def execute_one(
+    tools: Toolset,
+    call: ToolCall,
+    ctx: RunContext[Any],
+    *,
+    count_tokens: CountTokens | None = None,
+    max_result_tokens: int | None = None,
+) -> ToolOutcome:
+    """`execute_call` by name; a call of a tool that there is not is answered with the names."""
+    if call.name not in tools:
+        return _unknown(tools, call)
+    return await execute_call(
+        tools[call.name],
+        call.id,
+        call.arguments,
+        ctx,
+        count_tokens=count_tokens,
+        max_result_tokens=max_result_tokens,
+    )
 
 
 def _unknown(tools: Toolset, call: ToolCall) -> ToolOutcome:
     text = f"Error: {tools.unknown_message(call.name)}"
     return ToolOutcome(call.id, call.name, text, is_error=True, seconds=0.0, attempts=0)
-
-
-def _batches(tools: Toolset, calls: Sequence[ToolCall]) -> list[list[tuple[int, ToolCall]]]:
-    """Calls that may run together, in order; an exclusive one is alone."""
-    batches: list[list[tuple[int, ToolCall]]] = []
-    open_batch = False
-    for index, call in enumerate(calls):
-        exclusive = call.name in tools and tools[call.name].exclusive
-        if exclusive or not open_batch:
-            batches.append([])
-        batches[-1].append((index, call))
-        open_batch = not exclusive
-    return batches

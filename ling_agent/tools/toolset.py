@@ -56,6 +56,10 @@ class Toolset:
         nearest = f" Nearest: {', '.join(near)}." if near else ""
         return f"There is no tool '{shown}'.{nearest} Tools: {', '.join(self._tools)}."
 
+    def find(self, name: str) -> Tool[..., Any] | None:
+        """The tool of that name, if there is one."""
+        return self._tools.get(name)
+
     def __getitem__(self, name: str) -> Tool[..., Any]:
         return self._tools[name]
 

@@ -1,0 +1,125 @@
+"""`Gate`: what a call has to pass before it runs, and its result before anybody reads it.
+
+Hooks come first, so that whoever approves a call sees the arguments that it would run with; what a
+person edits passes them again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+
+import anyio
+
+from .approvals import Approval, ApprovalRequest, Deny, Edit, keep
+from .context import Context
+from .hooks import AfterTool, BeforeTool, Veto
+from .memory.journal import Journal
+from .messages import ToolCall, ToolMessage
+from .setup import RunSetup
+from .tools import ToolOutcome
+
+
+class Gate:
+    """The hooks and approvals of one run's calls.
+
+    Args:
+        setup: Hooks, and the function that approves.
+        journal: Decisions are written into its log.
+        context: For the tools that the model has now.
+        decisions: Those that there are, by call id.
+    """
+
+    def __init__(
+        self,
+        setup: RunSetup,
+        journal: Journal,
+        context: Context,
+        decisions: dict[str, Approval],
+    ) -> None:
+        self._setup = setup
+        self._journal = journal
+        self._context = context
+        self._decisions = decisions
+        self._asking = anyio.Lock()  # one question at a time
+
+    async def passed(self, call: ToolCall) -> ToolCall | ToolMessage:
+        """The call as it is to run, or the answer that says that it does not."""
+        decision = self._decisions.get(call.id)
+        if isinstance(decision, Deny):
+            return _denied(call, decision)
+        if isinstance(decision, Edit):
+            call = dataclasses.replace(call, arguments=dict(decision.arguments))
+        return await self._hooked(call)
+
+    def waits(self, call: ToolCall) -> bool:
+        """Whether a person has to decide first."""
+        tools = self._context.tools
+        if call.name not in tools or call.id in self._decisions:
+            return False
+        return tools[call.name].needs_approval(call.arguments)
+
+    async def ask(self, call: ToolCall) -> ToolCall | ToolMessage | None:
+        """Have a call decided; None when that is left to a later time."""
+        assert self._setup.approve is not None
+        async with self._asking:
+            tool = self._context.tools[call.name]
+            answer = self._setup.approve(ApprovalRequest(call, tool, self._journal.run_id))
+            decision: Approval | None = await answer if inspect.isawaitable(answer) else answer
+        if decision is None:
+            return None
+        keep(self._journal.trajectory, call.id, decision)
+        self._decisions[call.id] = Deny() if decision is False else decision
+        return await self.passed(call)
+
+    async def _hooked(self, call: ToolCall) -> ToolCall | ToolMessage:
+        if BeforeTool not in self._setup.hooks:
+            return call
+        before = BeforeTool(
+            run_id=self._journal.run_id,
+            step=self._journal.trajectory.last_step,
+            deps=self._setup.deps,
+            call_id=call.id,
+            name=call.name,
+            arguments=call.arguments,
+        )
+        after = await self._setup.hooks.call(before)
+        if isinstance(after, Veto):
+            return ToolMessage(call.id, call.name, f"Error: {after.reason}", True)
+        return dataclasses.replace(call, arguments=dict(after.arguments))
+
+    async def after(self, call: ToolCall, outcome: ToolOutcome, step: int) -> tuple[str, bool]:
+        """What the model reads of a call, and whether it is an error."""
+        if AfterTool not in self._setup.hooks or outcome.attempts == 0:
+            return outcome.text, outcome.is_error
+        before = AfterTool(
+            run_id=self._journal.run_id,
+            step=step,
+            deps=self._setup.deps,
+            call=call,
+            text=outcome.text,
+            is_error=outcome.is_error,
+            value=outcome.value,
+            seconds=outcome.seconds,
+        )
+        after = await self._setup.hooks.call(before)
+        if isinstance(after, Veto):
+            return f"Error: {after.reason}", True
+        return after.text, after.is_error
+
+    def changed(self, call: ToolCall) -> str:
+        """What the model is told of arguments that are not those that it wrote."""
+        who = "user" if isinstance(self._decisions.get(call.id), Edit) else "application"
+        arguments = json.dumps(call.arguments, ensure_ascii=False)
+        return f"(The {who} changed the arguments to {arguments}.)"
+
+    def redacted(self, outcome: ToolOutcome) -> ToolOutcome:
+        """The outcome without secrets."""
+        text = self._setup.redact(outcome.text)
+        return outcome if text is outcome.text else dataclasses.replace(outcome, text=text)
+
+
+def _denied(call: ToolCall, decision: Deny) -> ToolMessage:
+    text = f"Error: this call was not approved: {decision.reason}"
+    return ToolMessage(call.id, call.name, text, True)

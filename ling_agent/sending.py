@@ -1,0 +1,264 @@
+"""`Sender`: the requests of one run; each is counted, traced, and sent again when it did not fit.
+
+A request is the trajectory's conversation as it is when it is sent, so each request extends the one
+before it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from .backends.base import ModelInfo, ModelRequest, ToolChoice
+from .cancellation import stopped_by
+from .context import Context
+from .errors import BackendError, ContextOverflow
+from .events import Emit, Event
+from .ledger import Ledger
+from .limits import Sampling
+from .memory.journal import Journal
+from .messages import ToolCall, UserMessage
+from .results import Usage
+from .setup import RunSetup
+from .tracing import NO_TRACE, RunTrace
+from .turn import Turn, TurnReader
+
+_MAX_REFUSED = 3  # sizes are estimates: what is learned from a refusal may not be enough yet
+
+
+class Sender:
+    """Sends requests for one run; used by one task at a time.
+
+    Args:
+        setup: Backend, limits, the form of the answer.
+        context: The conversation and the tools that are sent, kept within the model's window.
+        journal: The log, for what requests cost; its name is that of the backend's prefix cache.
+        ledger: Where requests are counted, from when they are sent.
+        emit: Takes the events.
+        on_plan: Takes the text of a plan with which a message begins, with its step.
+        on_call: Takes the calls of a message while it is written, with their step.
+
+    Attributes:
+        sampling: Of this step, as hooks have left it.
+        trace: Takes the requests.
+        info: What the backend serves, once that is known.
+        notes: What was degraded or decided on the way, one line each.
+    """
+
+    def __init__(
+        self,
+        setup: RunSetup,
+        context: Context,
+        journal: Journal,
+        ledger: Ledger,
+        emit: Emit,
+        on_plan: Callable[[int, str], Awaitable[None]],
+        on_call: Callable[[int, ToolCall], Awaitable[None]] | None = None,
+    ) -> None:
+        self._setup = setup
+        self._context = context
+        self._trajectory = journal.trajectory
+        self._run_id = journal.run_id
+        self._ledger = ledger
+        self._emit = emit
+        self._on_plan = on_plan
+        self._on_call = on_call
+        self._reader: TurnReader | None = None
+        self.sampling = setup.sampling
+        self.trace: RunTrace = NO_TRACE
+        self.info: ModelInfo | None = None
+        self.notes: list[str] = []
+
+    @property
+    def partial(self) -> str:
+        """What was generated of a message that was not finished, as it was written."""
+        return self._reader.partial if self._reader is not None else ""
+
+    @property
+    def said(self) -> str:
+        """What there is of an answer that was not finished: without plan, reasoning and calls."""
+        return self._reader.said if self._reader is not None else ""
+
+    async def request(
+        self,
+        sampling: Sampling,
+        *,
+        prefill: str = "",
+        stop_when: Callable[[str], bool] | None = None,
+        tool_choice: ToolChoice = "auto",
+        whole: bool = False,
+        unless_call: bool = False,
+        plan_known: bool = False,
+        only_plan: bool = False,
+        only_first_call: bool = False,
+    ) -> Turn:
+        """Send one request and read what comes.
+
+        Args:
+            unless_call: Give the message up when it opens with a call.
+            plan_known: The plan in the prefill was taken already.
+            only_plan: Cut off what begins behind the plan.
+            only_first_call: No other call of the message will be used.
+        """
+        renders = self._setup.backend.renders_prompts
+        on_call = self._on_call
+        # Behind a plan comes its call; the answer's form is for messages of which nothing is given.
+        schema = None if prefill or only_plan else self._setup.answer.schema
+
+        async def offer(call: ToolCall) -> None:
+            if on_call is not None and not (
+                only_first_call and call.id != f"call_{self._ledger.step}_0"
+            ):
+                await on_call(self._ledger.step, call)
+
+        async def adopt(plan: str) -> None:
+            await self._on_plan(self._ledger.step, plan)
+
+        def reader() -> TurnReader:
+            request = ModelRequest(
+                messages=self._context.messages(),
+                tools=tuple(self._context.tools.schemas),
+                sampling=sampling,
+                prefill=prefill if renders else "",
+                stop_when=stop_when if renders else None,
+                tool_choice=tool_choice,
+                conversation=self._run_id,
+                whole=whole,
+                watched=self._setup.watched,
+                answer_schema=schema,
+            )
+            return TurnReader(
+                request,
+                step=self._ledger.step,
+                bare_json=self.bare_json,
+                keep_raw=renders,
+                emit=self._emit,
+                on_plan=_known_plan if plan_known else adopt,
+                unless_call=unless_call and renders,
+                only_plan=only_plan and renders,
+                on_call=offer,
+            )
+
+        turn = await self._send(reader)
+        self._learn(turn)
+        return turn
+
+    async def _send(self, reader: Callable[[], TurnReader]) -> Turn:
+        """Read the answer to a request, or what there is of it when it is stopped; another request
+        is made when it did not fit.
+        """
+        self._ledger.charge(Usage(requests=1))
+        refused = 0
+        while True:
+            self._reader = reading = reader()
+            try:
+                with stopped_by(self._setup.cancel):
+                    turn = await self._traced(reading)
+                    break
+                return reading.broken_off()
+            except ContextOverflow as error:
+                refused += 1
+                if reading.partial or refused > _MAX_REFUSED:
+                    raise
+                if not await self._context.overflowed(self._ledger.step, error):
+                    raise
+        self._ledger.charge(dataclasses.replace(turn.usage, requests=turn.usage.requests - 1))
+        return turn
+
+    async def _traced(self, reading: TurnReader) -> Turn:
+        with self.trace.model(reading.request, self.info, self._ledger.step) as answered:
+            turn = await reading.read(self._setup.backend)
+            answered(turn)
+            return turn
+
+    async def digest(self, note: str, max_tokens: int) -> str | None:
+        """What the model answers behind the live prompt to a note that is not kept."""
+        limited = self._ledger.left.tokens < math.inf
+        prompt = await self._context.total(exact_above=0) if limited else 0
+        sampling = await self.affordable(prompt + self._context.tokens(len(note.encode())))
+        if sampling is None:
+            return None
+        request = ModelRequest(
+            messages=(*self._context.messages(), UserMessage(note)),
+            tools=tuple(self._context.tools.schemas),
+            sampling=dataclasses.replace(sampling, max_tokens=min(max_tokens, sampling.max_tokens)),
+            tool_choice="none",
+            conversation=self._run_id,
+            watched=False,
+        )
+        reader = TurnReader(
+            request,
+            step=self._ledger.step,
+            bare_json=False,
+            keep_raw=False,
+            emit=_nobody,
+            on_plan=_known_plan,
+        )
+        step = self._ledger.step + 1  # it is made for the next one
+        self._ledger.charge(Usage(requests=1), step)
+        try:
+            # Not as other requests are sent: what it has said is no part of an answer, and when it
+            # does not fit there is nothing to compact, for that is what it is about.
+            turn = await self._traced(reader)
+        except BackendError as error:
+            self.note(f"no record of the dropped steps was written: {error}")
+            return None
+        rest = dataclasses.replace(turn.usage, requests=turn.usage.requests - 1)
+        self._ledger.charge(rest, step)
+        self.charge(turn.usage, digest=True)
+        whole = turn.finish_reason != "length" and not turn.message.calls and not turn.failures
+        return turn.message.content if whole else None
+
+    def charge(self, usage: Usage, **more: Any) -> None:
+        """Write what a request has cost into the trajectory, and more about it."""
+        self._reader = None
+        several: dict[str, Any] = {"requests": usage.requests} if usage.requests > 1 else {}
+        self._trajectory.append(
+            "usage",
+            step=self._ledger.step,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            **several,
+            **more,
+        )
+
+    @property
+    def bare_json(self) -> bool:
+        """Whether a message that is nothing but a JSON call counts as one."""
+        return self.info is None or self.info.profile.bare_json
+
+    def _learn(self, turn: Turn) -> None:
+        """Take the notes that an answer brings."""
+        for text in turn.notes:
+            self.note(text)
+        if turn.read_by_server is not None and len(turn.message.calls) > turn.read_by_server:
+            self.note("the server returned calls as text; they were read by the client")
+
+    def note(self, *parts: str) -> None:
+        """Keep a line about what was degraded or decided, once."""
+        text = ": ".join(parts)
+        if text not in self.notes:
+            self.notes.append(text)
+
+    async def affordable(self, prompt_tokens: int | None = None) -> Sampling | None:
+        """The sampling settings, cut to what the token limits leave; None when that is nothing.
+
+        Args:
+            prompt_tokens: Of the next prompt, where that is known.
+        """
+        if self._ledger.left.tokens == math.inf:
+            return self.sampling
+        if prompt_tokens is None:
+            prompt_tokens = await self._context.total(exact_above=0)
+        return self._ledger.affordable(self.sampling, prompt_tokens)
+
+
+async def _nobody(*events: Event) -> None:
+    """A record is no part of the conversation: nobody is shown how it is written."""
+
+
+async def _known_plan(text: str) -> None:
+    """The plan of a message that is continued was taken when it was made."""
