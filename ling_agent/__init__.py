@@ -34,8 +34,7 @@ from .memory import Memory, Trajectory
 from .results import Plan, PlanStep, RunResult, RunStatus, Step, Usage
 from .stream import RunStream
 from .tools import RunContext, Tool, tool
-
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 __all__ = [
     "Agent",
