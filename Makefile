@@ -56,6 +56,8 @@ bench: $(VENV)/.dev  ## The benchmarks that the documentation quotes
 	@$(BIN)/python -m benchmarks.parser
 	@$(BIN)/python -m benchmarks.marketplace
 	@$(BIN)/python -m benchmarks.step_overhead
+	@$(BIN)/python -m benchmarks.first_tool
+	@$(BIN)/python -m benchmarks.serve
 	@$(BIN)/python -m benchmarks.engine
 	@$(BIN)/python -m benchmarks.memory
 
