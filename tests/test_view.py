@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
-from ling_agent import Agent, BackendUnavailable, Limits, RunContext, tool
+from ling_agent import (
+    Agent,
+    BackendUnavailable,
+    Limits,
+    RunContext,
+    RunResult,
+    RunStatus,
+    Trajectory,
+    Usage,
+    tool,
+)
+from ling_agent.events import (
+    ArgumentsDelta,
+    CallStarted,
+    Correction,
+    Event,
+    PlanMade,
+    PlanUpdated,
+    PrefillProgress,
+    ReasoningDelta,
+    RunFinished,
+    StepFinished,
+    StepStarted,
+    SubagentEvent,
+    TextDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+from ling_agent.messages import ToolCall, ToolMessage
+from ling_agent.results import Plan, PlanStep
 from ling_agent.testing import ScriptedBackend
 from ling_agent.view import RunView
 
@@ -192,9 +224,18 @@ class TestTerminal:
         assert not any("working" in row or "running" in row for row in screen(output))
 
 
-def test_close_ends_an_unfinished_line() -> None:
-    from ling_agent.events import StepStarted, TextDelta
+def drawn(*events: Event, width: int = 80, live: bool = True) -> str:
+    """What a terminal, or a file, gets for these events."""
+    output = io.StringIO()
+    environment = {"TERM": "xterm", "COLUMNS": str(width)}
+    view = RunView(Console(file=output, force_terminal=live, _environ=environment))
+    for event in events:
+        view.show(event)
+    view.close()
+    return output.getvalue()
 
+
+def test_close_ends_an_unfinished_line() -> None:
     output = io.StringIO()
     view = RunView(Console(file=output, force_terminal=True, _environ={"TERM": "xterm"}))
     view.show(TextDelta("half of it"))
@@ -205,8 +246,149 @@ def test_close_ends_an_unfinished_line() -> None:
     assert screen(output.getvalue()) == ["  text    half of it", ""]
 
 
-def test_a_console_is_made_when_none_is_given(capsys: pytest.CaptureFixture[str]) -> None:
-    from ling_agent.events import Correction
+class TestWaiting:
+    """The line that the next one overwrites."""
 
+    def test_how_much_of_a_long_prompt_is_read(self) -> None:
+        output = drawn(PrefillProgress(512, 8000), PrefillProgress(1024, 8000), TextDelta("Hello."))
+        assert "the model reads the prompt: 512 of 8,000 tokens" in output
+        assert "1,024 of 8,000 tokens" in output
+        assert screen(output) == ["  text    Hello.", ""]
+
+    def test_the_end_of_the_arguments_while_they_come(self) -> None:
+        arguments = [ArgumentsDelta(0, f"item {number}\n\x1b[2J ") for number in range(30)]
+        output = drawn(CallStarted(0, "call_1_0", "look"), *arguments, StepStarted(2))
+        assert "the model is calling look item 0 ␛[2J item 1" in output
+        assert "item 29" in output
+        assert "\x1b[2J" not in output
+        assert screen(output) == [""]
+
+    def test_reasoning_while_it_comes(self) -> None:
+        output = drawn(ReasoningDelta("Let me "), ReasoningDelta("see."), TextDelta("Hello."))
+        assert "the model is thinking Let me see." in output
+        assert screen(output) == ["  text    Hello.", ""]
+
+    def test_it_is_one_row_also_in_wide_characters(self) -> None:
+        output = drawn(CallStarted(0, "c", "look"), ArgumentsDelta(0, "汉" * 40), width=30)
+        assert all(cell_len(row) < 30 for row in re.split(r"\x1b\[[\d;]*\w|[\r\n]", output))
+
+    def test_a_file_gets_none_of_it(self) -> None:
+        waits = (PrefillProgress(1, 2), CallStarted(0, "c", "look"), ReasoningDelta("hm"))
+        assert drawn(*waits, live=False) == ""
+
+
+def plan(*statuses: str) -> Plan:
+    return Plan("", tuple(PlanStep(f"step {n}", s) for n, s in enumerate(statuses, start=1)))
+
+
+def test_a_plan_tells_what_is_done_and_only_news() -> None:
+    updates = [plan("done", "pending"), plan("done", "pending"), plan("done", "done")]
+    text = drawn(PlanMade(plan("pending", "pending")), *map(PlanUpdated, updates), live=False)
+    assert text.splitlines() == [
+        "◆ plan    1. step 1",
+        "          2. step 2",
+        "◆ plan    1 of 2 done; next: step 2",
+        "◆ plan    2 of 2 done",
+    ]
+    assert drawn(PlanUpdated(plan("done")), live=False) == "", "a plan of one step has no progress"
+
+
+def ended(output: object, status: str = "completed") -> RunFinished:
+    usage = Usage(10, 2, requests=2)
+    run = RunResult(output, RunStatus(status), None, (), usage, Trajectory(), "run")
+    return RunFinished(run)
+
+
+class TestSubagents:
+    def told(self, agent: str, *events: Event) -> list[Event]:
+        return [SubagentEvent(f"call_of_{agent}", agent, f"run/{agent}", each) for each in events]
+
+    def test_it_stands_right_of_a_margin_and_its_answer_is_the_result(self) -> None:
+        look = ToolCall("call_1_0", "look", {"item": "gpu"})
+        text = drawn(
+            ToolStarted(ToolCall("call_of_finder", "finder", {"task": "find"})),
+            *self.told(
+                "finder",
+                TextDelta("I "),
+                TextDelta("look."),
+                ToolStarted(look),
+                ToolProgress("call_1_0", "looking"),
+                ToolFinished(ToolMessage("call_1_0", "look", "gpu\nfound"), 0.1),
+                TextDelta("It is here."),
+                StepFinished(1, Usage(10, 2, requests=1)),
+                StepFinished(2, Usage(20, 3, requests=1)),
+            ),
+            ToolFinished(ToolMessage("call_of_finder", "finder", "It is here."), 0.2),
+            live=False,
+        )
+        assert text.splitlines() == [
+            '→ call    finder(task="find")',
+            "│ ▸       finder",
+            "│   text    I look.",
+            '│ → call    look(item="gpu")',
+            "│   …       looking",
+            "│ ← result  gpu",
+            "│           found",
+            "│           2 model requests, 0 tool calls, 30 prompt tokens (0 reused), "
+            "5 generated, 0.0 s",
+            "← result  It is here.",
+        ]
+
+    def test_two_at_the_same_time_are_told_apart(self) -> None:
+        first, second, third = (
+            self.told(agent, ToolProgress("c", text))[0]
+            for agent, text in (("a", "one"), ("b", "two"), ("b", "three"))
+        )
+        text = drawn(first, second, third, first, Correction("again"), first, live=False)
+        names = [line[10:].strip() for line in text.splitlines()]
+        assert names == ["a", "one", "b", "two", "three", "a", "one", "again", "a", "one"]
+
+    def test_those_of_a_subagent_stand_further_right(self) -> None:
+        (inner,) = self.told("b", ToolProgress("c", "deep"))
+        lines = drawn(*self.told("a", inner), live=False).splitlines()
+        assert lines == ["│ ▸       a", "│ │ ▸       b", "│ │   …       deep"]
+
+    def test_a_terminal_is_not_torn(self) -> None:
+        """The parent may write on while a sub-agent works; each line stays whole."""
+        events = self.told("a", StepStarted(1), TextDelta("hidden yet"), ToolProgress("c", "news"))
+        rows = screen(drawn(TextDelta("I wait"), *events, TextDelta("and wait"), StepStarted(2)))
+        assert rows == [
+            "  text    I wait",
+            "│ ▸       a",
+            "│   text    hidden yet",
+            "│   …       news",
+            "  text    and wait",
+            "",
+        ]
+
+    def test_what_it_waits_for_has_its_name(self) -> None:
+        assert "a: the model is working" in drawn(*self.told("a", StepStarted(1)))
+
+
+class TestTypedAnswers:
+    @dataclasses.dataclass
+    class Offer:
+        gpu: str
+        price: float
+
+    def test_it_is_shown_as_json(self) -> None:
+        text = drawn(ended(self.Offer("RTX 4090", 0.5)), live=False)
+        assert text.startswith('Answer    {\n            "gpu": "RTX 4090",\n')
+
+    @pytest.mark.parametrize(
+        "streamed", ['{"gpu":"a","price":1}', '{"answer": {"gpu":"a","price":1}}']
+    )
+    def test_the_text_that_it_was_read_from_is_not_repeated(self, streamed: str) -> None:
+        rows = screen(drawn(TextDelta(streamed), ended(self.Offer("a", 1))))
+        assert rows[0] == f"Answer    {streamed}"
+        assert not any("price" in row for row in rows[1:])
+
+
+def test_a_stopped_answer_says_so() -> None:
+    rows = screen(drawn(TextDelta("half"), ended("half", "stopped")))
+    assert rows[:2] == ["Answer    half", "Ended     stopped"]
+
+
+def test_a_console_is_made_when_none_is_given(capsys: pytest.CaptureFixture[str]) -> None:
     RunView().show(Correction("again"))
     assert "again" in capsys.readouterr().out

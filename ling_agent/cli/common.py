@@ -17,6 +17,7 @@ from ..errors import ConfigurationError
 from ..limits import Limits
 from ..memory import Memory
 from ..results import RunResult
+from ..tools.source import ToolSource
 
 # A text, because the class is generic for type checkers only.
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
@@ -70,7 +71,7 @@ def to_text(argument: str) -> str:
     return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def agent_from(options: argparse.Namespace) -> Agent:
+def agent_from(options: argparse.Namespace) -> Agent[Any]:
     """The agent that the options name.
 
     Raises:
@@ -88,7 +89,7 @@ def agent_from(options: argparse.Namespace) -> Agent:
                 f"--agent {options.agent} is an object of type {type(agent).__name__}: "
                 "name an Agent object, for example my_agents:agent"
             )
-        return agent
+        return cast("Agent[Any]", agent)
     return Agent(
         options.backend,
         tools=_tools(options.tools or ""),
@@ -112,7 +113,7 @@ def _tools(names: str) -> list[Any]:
         found = load_object(name)
         several = cast("list[Any]", found) if isinstance(found, list | tuple) else [found]
         for each in several:
-            if not isinstance(each, Tool) and not callable(each):
+            if not isinstance(each, Tool | ToolSource) and not callable(each):
                 raise ConfigurationError(
                     f"--tools {name} is an object of type {type(each).__name__}: "
                     "name a function, a tool or a list of them"
@@ -179,7 +180,7 @@ def fetch_model(agent: Agent) -> None:
         catalog.resolve(model, progress=catalog.terminal_progress())
 
 
-def result_to_json(result: RunResult) -> dict[str, Any]:
+def result_to_json(result: RunResult[Any]) -> dict[str, Any]:
     """The result for programs."""
     usage = result.usage
     return {

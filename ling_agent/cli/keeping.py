@@ -8,12 +8,13 @@ import shlex
 import sys
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..agent import Agent
 from ..errors import ConfigurationError, LingAgentError
 from ..memory import InMemoryStore, RunInfo, Store
 from ..resuming import check_resumable
+from .approving import by_name, waiting_calls
 from .common import to_text
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def add_session_option(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def session_from(options: argparse.Namespace, agent: Agent) -> str | None:
+def session_from(options: argparse.Namespace, agent: Agent[Any]) -> str | None:
     """The session that the options name, or None.
 
     Raises:
@@ -50,7 +51,7 @@ def session_from(options: argparse.Namespace, agent: Agent) -> str | None:
     return to_text(options.session)
 
 
-def in_process(agent: Agent) -> bool:
+def in_process(agent: Agent[Any]) -> bool:
     """Whether the agent's runs end with the process."""
     return isinstance(agent.memory.store, InMemoryStore)
 
@@ -99,27 +100,43 @@ def check_usable(store: Store, run_id: str) -> None:
 
 
 @contextlib.contextmanager
-def telling(options: argparse.Namespace, agent: Agent, run_id: str) -> Generator[None, None, None]:
+def telling(
+    options: argparse.Namespace, agent: Agent[Any], run_id: str
+) -> Generator[None, None, None]:
     """Tell in the end, however that comes, how to go on with a run that has not completed."""
     try:
         yield
     finally:
         # How it ended is told by others: what cannot be read now is no news.
         with contextlib.suppress(LingAgentError):
-            _tell(options, agent.memory.store, run_id)
+            tell(options, agent, run_id)
 
 
-def _tell(options: argparse.Namespace, store: Store, run_id: str) -> None:
+def tell(options: argparse.Namespace, agent: Agent[Any], run_id: str) -> None:
+    """Tell how to go on with a run, if it has not completed.
+
+    Raises:
+        LingAgentError: It is not kept, or cannot be read now.
+    """
+    store = agent.memory.store
     info = find(store, run_id, None)
     if info.status in ("completed", "running"):  # running: another process has it
         return
-    check_resumable(store.load(run_id), run_id)
+    trajectory = store.load(run_id)
+    check_resumable(trajectory, run_id)
+    given = [(name, getattr(options, name)) for name in _TO_GO_ON]
+    words = [word for name, value in given if value is not None for word in (f"--{name}", value)]
+    waiting: list[str] = []
     if info.status == "needs_approval":
-        how = f"to decide, in Python: agent.resume({run_id!r}, approvals={{…}})"
-    else:
-        given = [(name, getattr(options, name)) for name in _TO_GO_ON]
-        words = [
-            word for name, value in given if value is not None for word in (f"--{name}", value)
-        ]
-        how = f"to go on: {shlex.join(['ling-agent', 'resume', run_id, *words])}"
-    print(f"run {run_id} ended as {info.status}; {how}", file=sys.stderr)
+        waiting = waiting_calls(trajectory, by_name(agent.tools))
+        words += [word for call_id in waiting for word in ("--approve", call_id)]
+    print(
+        f"run {run_id} ended as {info.status}; "
+        f"to go on: {shlex.join(['ling-agent', 'resume', run_id, *words])}",
+        file=sys.stderr,
+    )
+    for call_id in waiting:
+        print(
+            f"in place of --approve {call_id}: --deny {call_id}=REASON, --edit {call_id}=JSON",
+            file=sys.stderr,
+        )

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import uuid
-from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 
-from ..agent import Agent
 from ..documents import Document, read_documents
 from ..errors import ConfigurationError
-from ..limits import Limits
 from ..results import RunResult
+from .approving import approval_prompt
 from .common import (
     Subparsers,
     add_agent_options,
@@ -25,10 +23,11 @@ from .common import (
     agent_from,
     fetch_model,
     limits_from,
-    result_to_json,
     to_text,
 )
 from .keeping import add_session_option, check_usable, session_from, telling
+from .tables import one_line
+from .terminal import print_json, starting, work
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -71,12 +70,27 @@ def run(options: argparse.Namespace) -> int:
         if session is not None:
             stack.enter_context(telling(options, agent, session))
         if options.json:
-            result = agent.run_sync(task, limits=limits, session=session, documents=documents)
-            # ASCII: the same JSON in every locale.
-            print(json.dumps(result_to_json(result)))
+            result = print_json(
+                lambda token: agent.run_sync(
+                    task, limits=limits, session=session, documents=documents, cancel=token
+                )
+            )
         else:
-            result = anyio.run(stream_to_terminal, agent, task, limits, session, documents)
+            begin = starting(task, session, documents)
+            result = work(agent, begin, limits=limits, prompt=approval_prompt())
+        if session is None:
+            _tell_waiting(result)
     return 0 if result.ok else 1
+
+
+def _tell_waiting(result: RunResult[Any]) -> None:
+    """Tell that nobody can decide about the calls of a run that is not kept."""
+    for call in result.pending_approvals:
+        print(
+            f"{one_line(call.name)} ({call.id}) needs approval, and the run ends with this "
+            "process: with --store FILE it can be resumed",
+            file=sys.stderr,
+        )
 
 
 async def _documents(paths: list[str]) -> list[Document]:
@@ -92,23 +106,3 @@ def _task(text: str) -> str:
     if not text.strip():
         raise ConfigurationError("the task is empty: say what the agent should do")
     return to_text(text)
-
-
-async def stream_to_terminal(
-    agent: Agent,
-    task: str,
-    limits: Limits | None = None,
-    session: str | None = None,
-    documents: Sequence[Document] = (),
-) -> RunResult:
-    """Run a task and show it."""
-    from ..view import RunView
-
-    view = RunView()
-    try:
-        async with agent.stream(task, limits=limits, session=session, documents=documents) as run:
-            async for event in run:
-                view.show(event)
-    finally:
-        view.close()
-    return run.result

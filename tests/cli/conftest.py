@@ -54,6 +54,21 @@ wide = make(*["It costs 1 \\u20ac \\x1b[2J."] * 3)
 gone = make(CALL, BackendUnavailable("the server went away"))
 unreachable = make(BackendUnavailable("no server"))
 asks = make(call("buy"), tools=[buy])
+asks_in_process = Agent(ScriptedBackend([call("buy")]), tools=[buy], planning="off")
+
+@tool(name="buy", requires_approval=True)
+def buy_item(item: str) -> str:
+    """Buy."""
+    return f"bought {item}"
+
+def results(request):
+    return "|".join(m.content for m in request.messages if hasattr(m, "call_id"))
+
+asks_for = make(
+    "".join(call("buy").replace("{}", '{"item": "%s"}' % item) for item in "ab"), tools=[buy_item]
+)
+says = make(results, tools=[buy_item])
+asks_rest = make("It is bought.", tools=[buy])
 waits = make(call("wait"), tools=[wait])
 reads = make(lambda request: request.messages[0].content)
 in_process = Agent(ScriptedBackend(["Hello."]))

@@ -350,7 +350,7 @@ class TestChat:
     def test_an_error_that_no_message_can_mend_ends_it(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr("ling_agent.cli.chat.stream_to_terminal", _unusable)
+        monkeypatch.setattr("ling_agent.cli.chat.conversation.work", _unusable)
         assert self.chat("talk", "one\ntwo\n", monkeypatch) == 2
         assert capsys.readouterr().err == "ling-agent: error: not installed\n"
 
@@ -373,5 +373,5 @@ class TestChat:
         assert main(["chat", "--agent", "callers_agents:talk"]) == 0
 
 
-async def _unusable(*_: object) -> None:
+def _unusable(*_: object, **__: object) -> None:
     raise ling_agent.ConfigurationError("not installed")

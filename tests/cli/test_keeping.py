@@ -95,12 +95,22 @@ class TestRun:
             "run s ended as failed; to go on: ling-agent resume s --agent kept_agents:gone\n"
         )
 
-    def test_an_approval_is_given_in_python(self, capsys: pytest.CaptureFixture[str]) -> None:
-        told = "run s ended as needs_approval; to decide, in Python: agent.resume('s', approvals="
+    def test_a_call_that_waits_tells_the_command_that_approves(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        told = (
+            "run s ended as needs_approval; to go on: ling-agent resume s --agent kept_agents:asks "
+            "--approve call_1_0\n"
+            "in place of --approve call_1_0: --deny call_1_0=REASON, --edit call_1_0=JSON\n"
+        )
         assert run("asks", "--session", "s") == 1
-        assert told in capsys.readouterr().err
+        assert told == capsys.readouterr().err
         assert resume("s", "asks") == 1
-        assert told in capsys.readouterr().err
+        assert told == capsys.readouterr().err
+        command = shlex.split(told.partition("to go on: ling-agent ")[2].partition("\n")[0])
+        command[command.index("kept_agents:asks")] = "kept_agents:asks_rest"
+        assert main(command) == 0
+        assert "bought" in capsys.readouterr().out
 
     def test_documents_are_read(self, capsys: pytest.CaptureFixture[str]) -> None:
         Path("a.txt").write_text("Refunds take 14 days.")
@@ -136,7 +146,9 @@ class TestRun:
             told = capsys.readouterr().err
             assert ("another process" in told, told.count("\n")) == (True, 1)
             process.send_signal(signal.SIGINT)
-            _, error = process.communicate(timeout=30)
+            output, error = process.communicate(timeout=30)
+        status = json.loads(output)["status"] if options else output.split("Ended ")[1].split()[0]
+        assert status == "cancelled"
         told, interrupted = error.splitlines()
         assert told.endswith("to go on: ling-agent resume s --agent kept_agents:waits")
         assert (process.returncode, interrupted) == (130, "ling-agent: interrupted")
@@ -181,7 +193,8 @@ class TestResume:
         capsys.readouterr()
         assert resume("s", "rest") == 0
         captured = capsys.readouterr()
-        assert (captured.out, captured.err) == ("Answer    The sum is 3.\n", "")
+        assert captured.out.startswith("Answer    The sum is 3.\n          step 2: ")
+        assert captured.err == ""
 
     def test_json_is_one_object(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("limited", "--session", "s") == 1
