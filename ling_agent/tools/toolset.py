@@ -100,5 +100,5 @@ def _duplicate(first: Tool[..., Any], second: Tool[..., Any]) -> str:
         return f"the tool '{first.name}' is given twice; give it once"
     return (
         f"two tools are named '{first.name}': {describe(first.handler)} and "
-        f"{describe(second.handler)}; rename one with @tool(name=…)"
+        f"{describe(second.handler)}; rename one with @tool(name=…), or give an MCP server a prefix"
     )
