@@ -129,7 +129,8 @@ def _repeatable(schema: dict[str, Any]) -> dict[str, Any]:
 
 def type_name(output_type: Any) -> str:
     """The type as it is written, in short, for messages."""
-    if isinstance(output_type, type) and not get_args(output_type):
+    plain = isinstance(output_type, type) and not get_args(output_type)
+    if plain or inspect.isroutine(output_type):
         return output_type.__qualname__.rpartition("<locals>.")[2]
     text = " ".join(repr(output_type).split()).replace("typing.", "")
     return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"

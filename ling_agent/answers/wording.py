@@ -53,8 +53,7 @@ def _line(path: Path, group: list[Problem], schema: Mapping[str, Any]) -> str:
         kind = _at(path, schema).get("type")
         expected = f"; expected {json_kind(kind)}" if isinstance(kind, str) else ""
         return f"{name}: required, but missing{expected}"
-    # A dataclass's unknown key is told as a call with a wrong argument.
-    if first.unknown or first.expected == "unexpected keyword argument":
+    if first.unknown:
         known = ", ".join(_at(path[:-1], schema).get("properties", {})) or "none"
         return f"{name}: not a known key; the keys here: {known}"
     came = f"got {short(first.value)} ({kind_of(first.value)})"

@@ -12,6 +12,7 @@ from .base import (
     ModelInfo,
     ModelRequest,
     NamedTool,
+    PrefillChunk,
     ReasoningChunk,
     TextChunk,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "ModelRequest",
     "NamedTool",
     "OpenAIBackend",
+    "PrefillChunk",
     "ReasoningChunk",
     "SGLangBackend",
     "TextChunk",

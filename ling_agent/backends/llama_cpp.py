@@ -163,6 +163,7 @@ class LlamaCppBackend(Backend):
             bare_json=profile.bare_json,
             constrained=self._constrained,
             answer_schema=request.answer_schema,
+            watched=request.watched,
         )
 
     def _beginning(self, first: Message, tools: Sequence[Mapping[str, Any]], template: str) -> str:

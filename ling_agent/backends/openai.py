@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigurationError
 from ..profiles import Profile
@@ -10,6 +10,9 @@ from .remote.address import Address
 from .remote.backend import Mode, RemoteBackend
 from .remote.client_transport import ClientTransport
 from .remote.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from .remote.keys import ApiKey
 
 Flavour = Literal["openai", "ollama", "llama-server"]
 
@@ -44,7 +47,7 @@ class OpenAIBackend(RemoteBackend):
         client: Any = None,
         model: str | None = None,
         flavour: Flavour = "openai",
-        api_key: str | None = None,
+        api_key: ApiKey | None = None,
         mode: Mode = "chat",
         stream: bool = True,
         constrain: bool = True,

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, cast
 Path: TypeAlias = tuple[str | int, ...]
 
 _MAX_LINES = 10
+_LONGEST_KEY = 80
 _ARTICLES = {
     "integer": "an integer",
     "number": "a number",
@@ -105,11 +106,13 @@ def locate(loc: tuple[int | str, ...], values: object, *, missing: bool = False)
 
 
 def path_text(path: Path) -> str:
-    """`filter.tags[2]`."""
+    """`filter.tags[2]`; a key that would break the line, or fill it, as JSON: `filter["a\\nb"]`."""
     text = ""
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
+        elif not part.isprintable() or len(part) > _LONGEST_KEY:
+            text += f"[{json.dumps(part)[:_LONGEST_KEY]}]"  # ASCII: some line breaks are not
         else:
             text += f".{part}" if text else part
     return text

@@ -83,7 +83,7 @@ def _problem(item: ErrorDetails, values: dict[str, Any]) -> Problem:
     path = locate(item["loc"], values, missing=kind in ("missing", "missing_argument"))
     if kind == "missing":
         return Problem(path, "", missing=True)
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):  # of a dataclass
         return Problem(path, "", unknown=True)
     if kind == "json_invalid":
         return Problem((), "", note=f"not usable as JSON: {message.removeprefix('Invalid JSON: ')}")

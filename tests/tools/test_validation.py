@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -333,3 +334,33 @@ def test_any_value_is_accepted_or_explained(value: Any) -> None:
 
     check(FUNCTION)
     check(RAW)
+
+
+def test_an_unknown_key_of_a_nested_dataclass_is_told_as_one() -> None:
+    @dataclasses.dataclass
+    class Offer:
+        gpu: str
+
+    @tool
+    def rent(offer: Offer) -> str:
+        """Rent."""
+        return offer.gpu
+
+    with pytest.raises(ArgumentError) as caught:
+        rent.validate({"offer": {"gpu": "H100", "colour": "red"}})
+    assert "colour" in caught.value.message
+    assert "unexpected keyword" not in caught.value.message
+
+
+@pytest.mark.parametrize("key", ["a\nb", "\u2028", "\x1b[2J", "k" * 200])
+def test_a_key_is_told_on_one_line(key: str) -> None:
+    @tool
+    def add(a: int) -> int:
+        """Add."""
+        return a
+
+    with pytest.raises(ArgumentError) as caught:
+        add.validate({"a": 1, key: 2})
+    (line,) = caught.value.message.splitlines()
+    assert line.isprintable()
+    assert len(line) < 300

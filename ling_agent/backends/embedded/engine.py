@@ -201,6 +201,7 @@ class Engine:
             n_vocab=vocabulary.size,
             choice=request.choice,
             bare_json=request.bare_json,
+            typed=request.answer_schema is not None,
         )
         guide.begin(request.prefill)
         return guide, () if grammars is None else grammars.notes

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...errors import LingAgentError
 from ...limits import Sampling
 from ...results import Usage
-from ..base import Chunk, Finished, FinishReason, TextChunk, ToolChoice
+from ..base import Chunk, Finished, FinishReason, PrefillChunk, TextChunk, ToolChoice
 from .guide import Guide
 from .model import Piece
 from .sampling import Sampler
@@ -24,6 +24,7 @@ from .vocabulary import Vocabulary
 
 _REPLACEMENT = "\ufffd"
 _MOST_REFUSALS = 64  # of one position
+_TOLD_EVERY = 0.25  # seconds between two reports on a long prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class GenerationRequest:
         bare_json: Whether untagged calls are held to their schema, too.
         constrained: Whether calls are held to their schema at all.
         answer_schema: JSON schema of the answer in words.
+        watched: Whether somebody wants to know how far a long prompt is.
     """
 
     prompt: str
@@ -61,6 +63,7 @@ class GenerationRequest:
     bare_json: bool = False
     constrained: bool = True
     answer_schema: Mapping[str, Any] | None = None
+    watched: bool = False
 
 
 class Generation:
@@ -106,6 +109,8 @@ class Generation:
         self._text: list[str] = []
         self._constrained = self._forced = 0
         self._reused = 0
+        self._tells = False  # how far the prompt is
+        self._told = 0.0
         self._asked = self._admitted = self._first = time.perf_counter()
 
     # -- what is to be computed ---------------------------------------------------------------
@@ -120,11 +125,30 @@ class Generation:
         assert self.slot is not None
         return len(self.slot.tokens) < self._prompt_length - 1
 
-    def admit(self, slot: Slot) -> None:
-        """It has a slot, whose tokens are a beginning of its own."""
+    def admit(self, slot: Slot, batch: int) -> None:
+        """It has a slot, whose tokens are a beginning of its own.
+
+        Args:
+            slot: Where it is computed.
+            batch: Tokens that are evaluated in one go; of a prompt that takes more, the reader is
+                told how far it is.
+        """
         self.slot = slot
         self._reused = len(slot.tokens)
         self._admitted = time.perf_counter()
+        self._tells = self.request.watched and self._prompt_length - 1 - self._reused > batch
+        self._tell(self._reused)
+
+    def read_on(self) -> None:
+        """More of the prompt was evaluated."""
+        assert self.slot is not None
+        if self._tells and time.perf_counter() - self._told >= _TOLD_EVERY:
+            self._tell(len(self.slot.tokens))
+
+    def _tell(self, tokens: int) -> None:
+        if self._tells:
+            self._told = time.perf_counter()
+            self.request.put(PrefillChunk(tokens, self._prompt_length))
 
     def next_of_prompt(self, most: int) -> Piece:
         """The next tokens of the prompt, up to where its state is worth keeping."""
@@ -149,6 +173,7 @@ class Generation:
         """Choose the next token and take what it forces; pieces of text go to the reader."""
         if len(self.tokens) == self._prompt_length:
             self._first = time.perf_counter()
+            self._tell(self._prompt_length)
         token = self._choose(logits)
         if self._ends(token):
             self._put_text(self._decoder.decode(b"", final=True))
@@ -234,7 +259,8 @@ class Generation:
     def _all_notes(self) -> tuple[str, ...]:
         if self._guide is None or not self._guide.failed:
             return self._notes
-        return (*self._notes, f"a call was not constrained: {self._guide.failed}")
+        what = "a call" if self.request.answer_schema is None else "the answer"
+        return (*self._notes, f"{what} was not constrained: {self._guide.failed}")
 
     def remember(self) -> None:
         """Keep text and tokens for the next prompt, so that they need not be tokenised again."""

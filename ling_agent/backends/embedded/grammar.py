@@ -99,14 +99,26 @@ class CallGrammars:
         lark = f"start: {calls}\n{self._one(only)}"
         return self._matcher(f"whole {only}", lark)
 
-    def whole_answer(self) -> Any:
-        """A matcher for an answer in the form of the answer schema, or calls in its place."""
+    def whole_answer(self, *, untagged_calls: bool = False) -> Any:
+        """A matcher for an answer in the form of the answer schema.
+
+        Args:
+            untagged_calls: Or calls without tags in its place, which begin with a bracket, too.
+        """
         assert self._answer is not None
-        calls = 'one ("\\n" one)* | ' if self._schemas else ""
-        one = self._one(None) if self._schemas else ""
-        return self._matcher(
-            "answer", f"start: {calls}answer\n{one}{json_rule('answer', self._answer, STRICT)}"
-        )
+        start, calls = "answer", ""
+        if untagged_calls and self._schemas:
+            names = [f"call_{number}" for number in range(len(self._schemas))]
+            start = f'call ("\\n" call)* | answer\ncall: {" | ".join(names)}'
+            # As JSON, too: a text that begins like both would be read as only one of them.
+            calls = "".join(map(_call_rule, names, self._schemas.items()))
+        answer = json_rule("answer", self._answer, STRICT)
+        return self._matcher(f"answer {bool(calls)}", f"start: {start}\n{calls}{answer}")
+
+    @property
+    def holds_calls(self) -> bool:
+        """Whether there are tools to call."""
+        return bool(self._schemas)
 
     # -- parts of grammars --------------------------------------------------------------------
 
@@ -150,3 +162,18 @@ class CallGrammars:
             grammar = matcher.grammar_from_lark(f"%llguidance {{}}\n{lark}")
             compiled = self._matchers[key] = matcher(self.tokenizer, grammar, log_level=0)
         return compiled.deep_copy()
+
+
+def _call_rule(rule: str, tool: tuple[str, Mapping[str, Any]]) -> str:
+    """A rule for a call of one tool, written as JSON."""
+    name, arguments = tool
+    # What the arguments refer to is looked up from the root.
+    definitions = {key: arguments[key] for key in ("$defs", "definitions") if key in arguments}
+    call = {
+        "type": "object",
+        "properties": {"name": {"const": name}, "arguments": arguments},
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+        **definitions,
+    }
+    return json_rule(rule, call, STRICT)

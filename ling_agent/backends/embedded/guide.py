@@ -1,8 +1,11 @@
-"""`Guide`: which tokens a call may have, and nothing in text that is free.
+"""`Guide`: which tokens a call or a typed answer may have, and nothing in text that is free.
 
 Lazy: free text is only searched for the beginning of a call, and the grammar is asked there first.
 Inside a call a token is sampled as ever and the grammar asked about that one token; only when it
 says no is a mask computed. Behind a call the text is free again.
+
+A typed answer is held to its schema from its first token on, behind reasoning. Where a call may
+come in its place, it is held from an opening bracket on: prose in front of a call stays possible.
 
 A grammar that fails never breaks an answer: the rest of it is free then.
 """
@@ -23,6 +26,9 @@ from .triggers import Found, FreeText
 
 # With what an answer in words does not begin: a call, a fence or another plan.
 _CALL_OPENING = re.compile(rb"\s*([\[{`]|<(?!think>)|plan\b|tool\b)", re.IGNORECASE)
+# The same where the answer is JSON.
+_NO_JSON_OPENING = re.compile(rb"\s*(<(?!think>)|plan\b|tool\b)", re.IGNORECASE)
+_THINK = b"<think>"
 
 # JSON has no bounds for numbers, Python's floats do: what is read as infinite is no argument.
 _WITH_EXPONENT = re.compile(rb"[0-9][0-9.]*[eE][+-]?[0-9]+")
@@ -48,6 +54,7 @@ class Guide:
         n_vocab: Size of the vocabulary.
         choice: See `ModelRequest.tool_choice`.
         bare_json: Whether untagged calls are held to their schema, too.
+        typed: Whether the answer is to be JSON, held to a schema or not.
 
     Attributes:
         failed: Why the constraint was given up; empty when it was not.
@@ -62,22 +69,27 @@ class Guide:
         n_vocab: int,
         choice: ToolChoice = "auto",
         bare_json: bool = False,
+        typed: bool = False,
     ) -> None:
         self._grammars = grammars
         self._piece = piece
         self._is_end = is_end
         self._n_vocab = n_vocab
         self._choice = choice
+        self._typed = typed
+        self._bare_json = bare_json
         self._free = FreeText(bare_json)
         self._matcher: Any = None
         self._whole = False  # the matcher's text goes on to the end of the answer
-        self._awaited: Any = None  # the matcher of a whole answer, while the model still reasons
+        self._awaited: Any = None  # the matcher of whole calls, while the model still reasons
+        self._answer: Any = None  # the matcher of a typed answer that has not begun
+        self._no_calls = False  # in place of that answer
         self._untagged = False  # the call that it is in
         self._written = bytearray()  # of what the matcher holds
         self._silent = True  # nothing visible was written
         self._refused: list[int] = []  # at this position
         self.failed = ""
-        if grammars is not None and choice != "none":
+        if grammars is not None:
             self._begin_whole(grammars)
 
     def _begin_whole(self, grammars: CallGrammars) -> None:
@@ -86,7 +98,11 @@ class Guide:
         elif self._choice == "required":
             self._start(grammars.whole_calls())
         elif grammars.holds_answers:
-            self._start(grammars.whole_answer())
+            self._no_calls = self._choice == "none" or not grammars.holds_calls
+            untagged = self._bare_json and not self._no_calls
+            self._answer = grammars.whole_answer(untagged_calls=untagged)
+            if self._answer.is_error():
+                self.give_up(_reason(self._answer))
 
     def _start(self, matcher: Any) -> None:
         if matcher is None:
@@ -104,11 +120,14 @@ class Guide:
         if not text:
             return
         data = text.encode("utf-8", "surrogatepass")
+        if self._begin_answer(data):
+            return
         self._silent = self._silent and not data.strip()
         whole, self._matcher, self._whole = self._matcher, None, False
         # By lines, since an untagged call may begin behind one.
         for line in data.splitlines(keepends=True):
             self._read(line)
+        self._give_way()
         if whole is None or self._matcher is not None or self.failed:
             return
         if self._free.mode == "thinking":
@@ -125,6 +144,8 @@ class Guide:
         """Whether a token may be taken here; an end token only where nothing is unfinished."""
         if self._matcher is not None:
             allowed = self._fits(token)
+        elif self._answer_may_begin:
+            allowed = self._begins_well(token)
         else:
             allowed = bool(self.failed) or not self._refuses(token)
         if not allowed:
@@ -137,7 +158,10 @@ class Guide:
         In free text it leaves out the tokens that were refused at this position, so that it is to
         be asked for again until a token is allowed.
         """
-        allowed = np.ones(self._n_vocab, np.bool_) if self._matcher is None else self._fitting()
+        matcher = self._matcher
+        if matcher is None and self._answer_may_begin and self._no_calls:
+            matcher = self._answer
+        allowed = np.ones(self._n_vocab, np.bool_) if matcher is None else self._fitting(matcher)
         allowed[self._refused] = False
         if not allowed.any():
             self.give_up(_reason(self._matcher) or "the grammar allows no token")
@@ -150,10 +174,13 @@ class Guide:
         if self._is_end(token):
             return
         piece = self._piece(token)
+        if self._begin_answer(piece):
+            return
         if self._silent:
             self._silent = not piece.strip()
         if self._matcher is None:
             self._read(piece)
+            self._give_way()
             if self._awaited is not None and self._free.mode != "thinking":
                 self._start(self._awaited)
                 self._awaited = None
@@ -199,8 +226,51 @@ class Guide:
     def give_up(self, reason: str) -> None:
         """Let the rest of the answer be free."""
         self.failed = " ".join(reason.split())[:_LONGEST_REASON]
-        self._matcher = self._awaited = None
+        self._matcher = self._awaited = self._answer = None
         self._refused.clear()
+
+    # -- the beginning of a typed answer ------------------------------------------------------
+
+    @property
+    def _answer_may_begin(self) -> bool:
+        """Whether nothing visible was written of an answer that has a schema."""
+        if self._answer is None or self._matcher is not None:
+            return False
+        head = self._free.head
+        return self._free.mode != "thinking" and head is not None and not head.strip()
+
+    def _give_way(self) -> None:
+        """Something else has begun in place of the typed answer."""
+        if not self._answer_may_begin and (self._matcher or self._free.mode != "thinking"):
+            self._answer = None
+
+    def _begins_well(self, token: int) -> bool:
+        """Whether a token may be the first that is visible, or stand in front of that."""
+        if self._is_end(token):
+            return not self._no_calls
+        piece = self._piece(token)
+        text = piece.lstrip()
+        if text.startswith(_THINK) and self._free.mode == "start":
+            return True
+        if not text:  # white space: one token of it behind reasoning, any before prose
+            return not self._no_calls or (self._free.mode == "text" and not self._free.head)
+        if self._no_calls or text.startswith(b"{"):
+            tokens = self._tokens(text)
+            return bool(self._answer.validate_tokens(tokens) == len(tokens))
+        # A fence would hide the bracket behind it.
+        return not text.startswith(b"`") and not self._refuses(token)
+
+    def _begin_answer(self, data: bytes) -> bool:
+        """Hold the rest to the schema where a text is the beginning of a typed answer."""
+        text = data.lstrip()
+        if not text or not self._answer_may_begin:
+            return False
+        if not (self._no_calls or text.startswith(b"{")) or not self._feed(self._answer, text):
+            return False
+        self._matcher, self._whole, self._answer = self._answer, True, None
+        self._written[:] = text
+        self._refused.clear()
+        return True
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -209,8 +279,8 @@ class Guide:
             return self._whole and bool(self._matcher.is_accepting())
         return self._matcher.validate_tokens([token]) == 1 and not self._overflows(token)
 
-    def _fitting(self) -> NDArray[np.bool_]:
-        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+    def _fitting(self, matcher: Any) -> NDArray[np.bool_]:
+        bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
         allowed = np.unpackbits(bits, count=self._n_vocab, bitorder="little").view(np.bool_)
         start = max(0, len(self._written) - _LONGEST_NUMBER)
         if _IN_EXPONENT.search(self._written, start) and _OUTSIDE_STRINGS.fullmatch(self._written):
@@ -281,7 +351,8 @@ class Guide:
         """Whether free text does not go on so: a call that is not wanted, or that begins wrong."""
         piece = self._piece(token)
         if self._choice == "none":
-            if self._silent and _CALL_OPENING.match(piece):
+            opening = _NO_JSON_OPENING if self._typed else _CALL_OPENING
+            if self._silent and opening.match(piece):
                 return True
             state = self._free.add(piece)
             return isinstance(state, Found) and not state.untagged
@@ -310,12 +381,16 @@ class Guide:
 
     def _feed(self, matcher: Any, data: bytes) -> bool:
         """Let a matcher take a text, unless it does not take all of it."""
-        assert self._grammars is not None
-        # The grammar is one of bytes: these tokens need not be those that were sampled.
-        tokens: list[int] = self._grammars.tokenizer.tokenize_bytes(data)
+        tokens = self._tokens(data)
         if matcher.validate_tokens(tokens) != len(tokens):
             return False
         return bool(matcher.consume_tokens(tokens))
+
+    def _tokens(self, data: bytes) -> list[int]:
+        """A text for a matcher, which takes bytes in any tokens, not only in those sampled."""
+        assert self._grammars is not None
+        tokens: list[int] = self._grammars.tokenizer.tokenize_bytes(data)
+        return tokens
 
 
 def _reason(matcher: Any) -> str:

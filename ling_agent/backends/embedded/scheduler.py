@@ -75,7 +75,7 @@ class Scheduler:
             if slot is None:
                 return
             self._waiting.popleft()
-            generation.admit(slot)
+            generation.admit(slot, self._model.batch_size)
             self._working.append(generation)
 
     def _leave(self, generation: Generation) -> None:
@@ -123,6 +123,7 @@ class Scheduler:
             self._fail(generation, error)
             return
         slot.tokens.extend(piece.tokens)
+        generation.read_on()
         if len(slot.tokens) == generation.prefix:
             self._slots.keep_prefix(slot)
         if not generation.in_prompt:

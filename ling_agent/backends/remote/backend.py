@@ -12,23 +12,27 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from ...errors import (
     BackendError,
     BackendRefused,
+    BackendUnavailable,
     ConfigurationError,
     ContextOverflow,
     ServerMisconfigured,
 )
 from ...profiles import Profile, get_profile, profile_for_name
-from ..base import Backend, Chunk, Finished, ModelInfo, ModelRequest
+from ..base import Backend, Chunk, Finished, ModelInfo, ModelRequest, PrefillChunk
 from .address import Address, parse_address
+from .answer_format import answer_fields
 from .chat_body import chat_body
 from .chat_reader import ChatReader, merged
 from .completions import RawPrompts, detect_profile, tokenize
 from .discovery import discover
-from .facts import Kind, ServerFacts, adaptation
+from .events import begun, check, checked, once
+from .facts import Kind, ServerFacts, learned_from
+from .harmless import harmless_tools
 from .jsons import as_object, write_json
 from .keys import find_key
 from .message_json import MessageEncoder
@@ -37,6 +41,9 @@ from .servers import Server, Servers
 from .sizes import parameters_of
 from .timeouts import Timeouts
 from .transport import HttpTransport, Transport
+
+if TYPE_CHECKING:
+    from .keys import ApiKey
 
 Mode = Literal["chat", "raw"]
 _NOT_STREAMED = (
@@ -55,13 +62,13 @@ class RemoteBackend(Backend):
         url: Base URL, or several separated by commas that serve the same model; ``#model`` at the
             end names the served model.
         model: The same as ``#model``.
-        api_key: Bearer token; the default is ``LING_AGENT_API_KEY``. It is in no error, event or
-            trajectory.
+        api_key: Bearer token, a text or a ``SecretStr``; the default is ``LING_AGENT_API_KEY``. It
+            is in no error, event or trajectory.
         mode: ``chat`` uses the server's chat template and tool parser; ``raw`` renders prompts here
             and sends them to ``/v1/completions``, so that each request extends the last one.
         stream: False asks for each answer in one piece: cheaper, but a limit or a cancellation
             then loses what was generated, and a stuck server is noticed late.
-        constrain: Hold calls to their schema where the server can.
+        constrain: Hold calls and typed answers to their schema where the server can.
         timeouts: How long it may take.
         retries: How often a request is sent again that no server took.
         context_window: Tokens of prompt and answer together, in place of what the server says.
@@ -81,7 +88,7 @@ class RemoteBackend(Backend):
         url: str | Address | None,
         *,
         model: str | None = None,
-        api_key: str | None = None,
+        api_key: ApiKey | None = None,
         mode: Mode = "chat",
         stream: bool = True,
         constrain: bool = True,
@@ -110,7 +117,7 @@ class RemoteBackend(Backend):
         transports = [transport] if transport is not None else self._transports(api_key)
         self._servers = Servers([Server(each) for each in transports], retries=retries)
 
-    def _transports(self, api_key: str | None) -> list[HttpTransport]:
+    def _transports(self, api_key: ApiKey | None) -> list[HttpTransport]:
         key = find_key(api_key)
         return [
             HttpTransport(url, api_key=key, timeouts=self._timeouts) for url in self._address.urls
@@ -226,18 +233,25 @@ class RemoteBackend(Backend):
         while True:
             facts = await self._facts(server)
             send = self._send_raw if self._mode == "raw" else self._send_chat
+            held = self._holds_answer(request, facts)
             entered = False
             try:
                 async with send(server.transport, facts, request) as chunks:
+                    # vLLM compiles a schema only when the stream has begun.
+                    ready = await begun(chunks) if held else chunks
                     entered = True
-                    async with aclosing(chunks):
-                        yield chunks
+                    async with aclosing(ready):
+                        yield ready
                     return
-            except BackendRefused as error:
-                learned = adaptation(facts, error.reason)
-                if entered or learned is None:
+            except (BackendRefused, BackendUnavailable) as error:
+                learned = None if entered else learned_from(facts, error, answering=held)
+                if learned is None:
                     raise
                 server.facts = learned
+
+    def _holds_answer(self, request: ModelRequest, facts: ServerFacts) -> bool:
+        raw = self._mode == "raw"
+        return bool(answer_fields(request, facts, self._profile_of(facts), raw=raw))
 
     @asynccontextmanager
     async def _send_chat(
@@ -247,6 +261,7 @@ class RemoteBackend(Backend):
         if streamed and request.tools and not facts.streams_calls:
             streamed, facts = False, facts.with_note(_NOT_STREAMED)
         profile = self._profile_of(facts)
+        request = harmless_tools(request, profile.template)
         messages = self._messages.encode(request, facts, profile)
         body = chat_body(request, facts, profile, stream=streamed, messages=messages)
 
@@ -279,9 +294,9 @@ class RemoteBackend(Backend):
         async for batch in answers:
             chunks: list[Chunk] = []
             for answer in batch:
-                _check(answer, transport)
+                check(answer, transport)
                 chunks += reader.take(answer)
-            if chunks:
+            if any(not isinstance(chunk, PrefillChunk) for chunk in chunks):
                 first = first or time.perf_counter() - started
             for chunk in merged(chunks):
                 yield chunk
@@ -303,9 +318,9 @@ class RemoteBackend(Backend):
         prompt.started = time.perf_counter()
         async with (
             self._answers(transport, "/v1/completions", body, _pace(request)) as answers,
-            aclosing(_checked(answers, transport)) as checked,
+            aclosing(checked(answers, transport)) as events,
         ):
-            yield prompt.chunks(checked, transport.words.broken_off)
+            yield prompt.chunks(events, transport.words.broken_off)
 
     @asynccontextmanager
     async def _answers(
@@ -318,7 +333,7 @@ class RemoteBackend(Backend):
             return
         longest = body.get("max_tokens") or body.get("max_completion_tokens") or 0
         limit = self._timeouts.first_token + longest * _SECONDS_A_TOKEN
-        async with aclosing(_once(await transport.post(path, body, limit=limit))) as answers:
+        async with aclosing(once(await transport.post(path, body, limit=limit))) as answers:
             yield answers
 
 
@@ -340,28 +355,6 @@ def _pace(request: ModelRequest) -> float:
     if request.stop_when is not None:
         return 0.0
     return _WATCHED_PACE if request.watched else _UNWATCHED_PACE
-
-
-async def _once(answer: Any) -> AsyncGenerator[list[Any], None]:
-    yield [answer]
-
-
-async def _checked(
-    batches: AsyncIterator[list[Any]], transport: Transport
-) -> AsyncGenerator[Any, None]:
-    async for batch in batches:
-        for answer in batch:
-            _check(answer, transport)
-            yield answer
-
-
-def _check(answer: Any, transport: Transport) -> None:
-    """Errors come as events, too, once a stream has begun."""
-    event = as_object(answer)
-    if not event:
-        raise transport.words.bad_event(ValueError("not an object"))
-    if event.get("error") or event.get("object") == "error":
-        raise transport.words.in_stream(event.get("error") or event)
 
 
 async def _count(transport: Transport, facts: ServerFacts, body: dict[str, Any]) -> int | None:

@@ -12,7 +12,9 @@ from ...limits import Sampling
 from ...messages import AssistantMessage, Message, ToolMessage, UserMessage, to_openai
 from ...profiles import Profile
 from ..base import ModelRequest, NamedTool
+from .answer_format import answer_fields
 from .facts import ServerFacts
+from .harmless import harmless_message
 from .jsons import write_json
 from .written import WrittenList
 
@@ -44,9 +46,11 @@ def chat_body(
     }
     if stream:
         body |= stream_options(facts)
+        if facts.kind == "llama-server" and request.watched:
+            body["return_progress"] = True  # documented for its streams
     if request.tools:
         body |= _tools(request, facts)
-    return body
+    return body | answer_fields(request, facts, profile)
 
 
 def sampling_fields(sampling: Sampling, facts: ServerFacts) -> dict[str, Any]:
@@ -144,7 +148,8 @@ def chat_messages(
     shown: list[dict[str, Any]] = []
     known: set[str] = set()
     waiting: list[dict[str, Any]] = []
-    for message in messages:
+    for given in messages:
+        message = harmless_message(given, profile.template)
         if isinstance(message, ToolMessage) and message.call_id not in known:
             waiting.append(
                 {"role": "user", "content": neutralise(message.content, profile.template)}

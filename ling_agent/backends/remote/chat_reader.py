@@ -21,6 +21,7 @@ from ..base import Chunk, Finished, FinishReason, ModelRequest, ReasoningChunk, 
 from .call_text import CallText
 from .facts import ServerFacts
 from .jsons import Json, as_list, as_object
+from .progress import Progress
 
 _CHARACTERS_A_TOKEN = 3.5
 NO_USAGE = "the server sends no usage: tokens are estimated from the text"
@@ -65,12 +66,15 @@ class ChatReader:
         self._reasoning: list[str] = []
         self._finish_reason: str | None = None
         self._usage: Json | None = None
+        self._progress = Progress()
         self._notes = list(facts.notes)  # also what was learned since the run began
 
     def take(self, event: Json) -> list[Chunk]:
         """Take an event of a stream, or a whole answer; the chunks that are certain now."""
         if usage := as_object(event.get("usage")):
             self._usage = usage
+        if progress := self._progress.take(event):
+            return [progress]
         choice = as_object(next(iter(as_list(event.get("choices"))), None))
         if choice.get("finish_reason"):
             self._finish_reason = str(choice["finish_reason"])

@@ -10,12 +10,14 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import anyio
 
 from ...errors import BackendError, BackendRefused, BackendUnavailable
 from .failures import Wording
 from .jsons import write_json
+from .progress import is_progress
 from .timeouts import Timeouts
 from .written import read_body
 
@@ -38,9 +40,10 @@ class ClientTransport:
     def __init__(self, client: Any, *, timeouts: Timeouts) -> None:
         self._client = client
         self.timeouts = timeouts
-        self.url = str(getattr(client, "base_url", "the client")).rstrip("/").removesuffix("/v1")
+        self.url, password = _address(str(getattr(client, "base_url", "the client")))
         key = getattr(client, "api_key", None)
-        self.words = Wording(self.url, (key,) if isinstance(key, str) and key else ())
+        secrets = (key, password, unquote(password))
+        self.words = Wording(self.url, tuple(s for s in secrets if isinstance(s, str) and s))
 
     async def get(self, path: str) -> Any:
         """The list of models; clients know no other path.
@@ -53,7 +56,7 @@ class ClientTransport:
         try:
             listed = await self._client.models.list()
         except Exception as error:
-            raise self._error(error) from error
+            raise self._error(error) from self.words.cause(error)
         return {"data": [{"id": model.id, "owned_by": model.owned_by} for model in listed.data]}
 
     async def post(self, path: str, body: Any, *, limit: float | None = None) -> Any:
@@ -68,7 +71,7 @@ class ClientTransport:
             except BackendError:
                 raise
             except Exception as error:
-                raise self._error(error) from error
+                raise self._error(error) from self.words.cause(error)
             return answer.model_dump()
         raise self.words.no_answer(limit or 0.0, waiting_for="answer", option="first_token")
 
@@ -89,7 +92,7 @@ class ClientTransport:
             except BackendError:
                 raise
             except Exception as error:
-                raise self._error(error) from error
+                raise self._error(error) from self.words.cause(error)
         if stream is None:
             raise self.words.no_answer(limit, waiting_for="first token", option="first_token")
         try:
@@ -123,15 +126,17 @@ class ClientTransport:
                     try:
                         event = await anext(events, None)
                     except Exception as error:
-                        raise self._error(error) from error
+                        raise self._error(error) from self.words.cause(error)
                 if scope.cancelled_caught:
                     what = "first" if first else "next"
                     option = "first_token" if first else "between_tokens"
                     raise self.words.no_answer(limit, waiting_for=f"{what} token", option=option)
                 if event is None:
                     return
-                yield [event.model_dump(exclude_unset=True)]
-                first, limit = False, self.timeouts.between_tokens
+                told = [event.model_dump(exclude_unset=True)]
+                yield told
+                first = first and is_progress(told)
+                limit = self.timeouts.first_token if first else self.timeouts.between_tokens
 
     def _error(self, error: Exception) -> BackendError:
         """The client's exceptions, by what they carry."""
@@ -146,6 +151,14 @@ class ClientTransport:
             f"cannot reach {self.url}: {type(error).__name__}: {reason}: is the server running, "
             "and is the client set up for it?"
         )
+
+
+def _address(base_url: str) -> tuple[str, str]:
+    """A client's base URL without ``/v1`` and without who asks, and the password that was in it."""
+    url = base_url.rstrip("/").removesuffix("/v1")
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host).geturl(), parts.password or ""
 
 
 @asynccontextmanager

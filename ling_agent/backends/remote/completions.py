@@ -20,10 +20,12 @@ from ...profiles import CHATML, LING2, Profile
 from ...results import Usage
 from ..base import Chunk, Finished, FinishReason, ModelRequest, TextChunk
 from ..prompts import Prompts
+from .answer_format import answer_fields, not_held_raw
 from .chat_body import constraint, sampling_fields, stream_options
 from .chat_reader import NO_CACHE_REPORT, NO_USAGE
 from .facts import ServerFacts
 from .jsons import Json, as_object, write_json
+from .progress import Progress
 from .transport import Transport
 from .written import WrittenList
 
@@ -155,7 +157,10 @@ class RawPrompt:
             body["return_token_ids"] = True
         if stream:
             body |= stream_options(facts, running=request.stop_when is not None)
-        return body | self._constraint()
+            if facts.kind == "llama-server" and request.watched:
+                body["return_progress"] = True
+        held = answer_fields(request, facts, self.profile, raw=True)
+        return body | (held or self._constraint())
 
     async def chunks(
         self, answers: AsyncIterator[Any], broken_off: Callable[[], BackendError]
@@ -164,7 +169,10 @@ class RawPrompt:
         reader = _Reader(self)
         if self.request.prefill:
             yield TextChunk(self.request.prefill)
+        progress = Progress()
         async for answer in answers:
+            if chunk := progress.take(answer):
+                yield chunk
             piece = reader.take(answer)
             if not piece:
                 continue
@@ -249,6 +257,8 @@ class _Reader:
         cached = as_object(self._usage.get("prompt_tokens_details")).get("cached_tokens")
         prompt_tokens = self._usage.get("prompt_tokens")
         notes = list(self._prompt.facts.notes)
+        if note := not_held_raw(self._prompt.request, self._prompt.facts):
+            notes.append(note)
         if cached is None and self._prompt.facts.kind in NO_CACHE_REPORT and not self.left:
             notes.append(NO_CACHE_REPORT[self._prompt.facts.kind])
         if not isinstance(prompt_tokens, int):

@@ -128,6 +128,7 @@ async def _vllm(server: Asking, facts: ServerFacts) -> ServerFacts:
     facts = _set(
         facts,
         constraint="structured_outputs" if api.has(chat, "structured_outputs") else "none",
+        answer_format="structural_tag" if api.has(chat, "structured_outputs") else "json_schema",
         tokenize=api.first("/tokenize", "/v1/tokenize"),
         completions=api.serves("/v1/completions"),
         token_ids=api.has(completion, "return_token_ids"),
@@ -145,6 +146,7 @@ async def _sglang(server: Asking, facts: ServerFacts) -> ServerFacts:
         facts,
         version=_text(info, "version"),
         constraint="strict",
+        answer_format="structural_tag",
         tokenize=api.first("/tokenize", "/v1/tokenize"),
         completions=api.serves("/v1/completions"),
         token_ids=api.has(completion, "return_token_ids"),

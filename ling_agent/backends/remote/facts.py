@@ -14,8 +14,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from ...errors import BackendRefused, BackendUnavailable
+
 Kind = Literal["vllm", "sglang", "llama-server", "ollama", "openai"]
 Constraint = Literal["structured_outputs", "strict", "none"]
+AnswerFormat = Literal["structural_tag", "json_schema", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class ServerFacts:
         root: Where the model came from, as far as it says; often a path.
         constraint: How calls are held to their schema: ``structured_outputs`` takes our own
             structural tag, ``strict`` a flag of each tool, ``none`` nothing.
+        answer_format: How a typed answer is held to its schema: ``structural_tag`` takes our own
+            tag, which leaves room for reasoning, ``json_schema`` OpenAI's ``response_format``.
         tool_parser: Whether it reads calls from the text; without, tools are sent all the same and
             the calls are read here.
         forces_calls: Whether ``tool_choice: required`` is obeyed.
@@ -52,6 +57,7 @@ class ServerFacts:
     context_window: int | None
     root: str = ""
     constraint: Constraint = "none"
+    answer_format: AnswerFormat = "json_schema"
     tool_parser: bool = True
     forces_calls: bool = True
     named_choice: bool = True
@@ -80,8 +86,21 @@ class ServerFacts:
         return not (self.kind == "sglang" and self.tool_parser and self.constraint == "none")
 
     def without_constraint(self) -> ServerFacts:
-        """For callers who do not want calls to be held to their schema."""
-        return dataclasses.replace(self, constraint="none")
+        """For callers who do not want calls and answers to be held to their schema."""
+        return dataclasses.replace(self, constraint="none", answer_format="none")
+
+    def with_simpler_answers(self, reason: str) -> ServerFacts | None:
+        """With the next simpler way to hold answers to their schema; None when none is left.
+
+        Args:
+            reason: Why the server refused this one.
+        """
+        if self.answer_format == "structural_tag":
+            return dataclasses.replace(self, answer_format="json_schema")
+        if self.answer_format == "json_schema":
+            note = f"typed answers are not held to their schema: the server refused that ({reason})"
+            return self.with_note(note, answer_format="none")
+        return None
 
     def with_window(self, tokens: int) -> ServerFacts:
         """With a window that the caller knows better."""
@@ -95,12 +114,16 @@ _NO_PARSER = (
 )
 
 
-def adaptation(facts: ServerFacts, reason: str) -> ServerFacts | None:
+_SCHEMA_WORDS = r"structur|grammar|guided|\bstrict\b|json.?schema|\bregex"
+
+
+def adaptation(facts: ServerFacts, reason: str, *, answering: bool = False) -> ServerFacts | None:
     """What a refusal teaches about the server.
 
     Args:
         facts: As the refused request was made.
         reason: The server's words.
+        answering: Whether the request held its answer to a schema.
 
     Returns:
         Other facts, with which the request is made again, or None when it says nothing that could
@@ -110,9 +133,9 @@ def adaptation(facts: ServerFacts, reason: str) -> ServerFacts | None:
     if facts.tool_parser and re.search(r"enable-auto-tool-choice|tool-call-parser", text):
         forced = facts.constraint == "structured_outputs"  # our own tag needs no parser
         return facts.with_note(_NO_PARSER, tool_parser=False, forces_calls=forced)
-    if facts.constraint != "none" and re.search(
-        r"structur|grammar|guided|\bstrict\b|json.?schema|\bregex", text
-    ):
+    if answering and _blames_schema(text):
+        return facts.with_simpler_answers(reason)
+    if facts.constraint != "none" and re.search(_SCHEMA_WORDS, text):
         note = f"calls are not held to their schema: the server refused that ({reason})"
         return facts.with_note(note, constraint="none")
     if facts.max_tokens_name == "max_tokens" and "max_completion_tokens" in text:
@@ -132,3 +155,28 @@ def adaptation(facts: ServerFacts, reason: str) -> ServerFacts | None:
         if facts.usage_in_stream:
             return dataclasses.replace(facts, usage_in_stream=False)
     return None
+
+
+def learned_from(
+    facts: ServerFacts, error: BackendRefused | BackendUnavailable, *, answering: bool
+) -> ServerFacts | None:
+    """What an error before any piece of an answer teaches about the server.
+
+    A schema is also given up for a refusal that says nothing, and for a failure that blames it.
+
+    Args:
+        facts: As the request was made.
+        error: What came in place of the answer.
+        answering: Whether the request held its answer to a schema.
+    """
+    if isinstance(error, BackendUnavailable):
+        blamed = answering and not error.retry and _blames_schema(str(error).lower())
+        return facts.with_simpler_answers(str(error)) if blamed else None
+    learned = adaptation(facts, error.reason, answering=answering)
+    if learned is None and answering and error.status in (400, 422):
+        return facts.with_simpler_answers(error.reason)
+    return learned
+
+
+def _blames_schema(text: str) -> bool:
+    return re.search(rf"{_SCHEMA_WORDS}|response_format|schema", text) is not None

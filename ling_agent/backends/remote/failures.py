@@ -14,9 +14,11 @@ from typing import Any, cast
 import httpx2
 
 from ...errors import BackendError, BackendRefused, BackendUnavailable, ContextOverflow
+from ...secrets import Redactor
 from .jsons import as_list, as_object, read_json
 
 _LONGEST_REASON = 400
+_SHORTEST_KEY = 4  # a shorter one is no key, and stands in many words
 _RETRIED = {429, 502, 503, 504}
 
 
@@ -30,14 +32,17 @@ class Wording:
 
     def __init__(self, url: str, secrets: tuple[str, ...] = ()) -> None:
         self.url = url
-        self._secrets = secrets
+        self._secrets = Redactor((s for s in secrets if len(s) >= _SHORTEST_KEY), mask="[key]")
 
     def one_line(self, text: str) -> str:
         """A text of a server, as far as an error repeats it."""
-        for secret in self._secrets:
-            text = text.replace(secret, "[key]")
-        line = " ".join(text.split())
+        line = " ".join(self._secrets.text(text).split())
         return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
+
+    def cause(self, error: Exception) -> Exception | None:
+        """What an error may be raised from: this one, unless a traceback would show a secret."""
+        said = f"{error} {error!r}"
+        return error if self._secrets.text(said) == said else None
 
     def transport(self, error: Exception, *, during: str) -> BackendError:
         """The error for one of the HTTP client.

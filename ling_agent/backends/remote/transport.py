@@ -22,6 +22,7 @@ from .event_body import EventBody
 from .failures import Wording
 from .jsons import read_json
 from .pool import Pool
+from .progress import is_progress
 from .timeouts import Timeouts
 from .written import write_body
 
@@ -145,7 +146,7 @@ class HttpTransport:
 
     async def _decoded(self, body: EventBody) -> AsyncGenerator[list[Any], None]:
         """The JSON of the events, as many at a time as have arrived."""
-        between, first = self.timeouts.between_tokens, True
+        first = True
         try:
             while (events := await body.events()) is not None:
                 done = events.index("[DONE]") if "[DONE]" in events else None
@@ -154,8 +155,10 @@ class HttpTransport:
                 if done is not None:
                     await body.read_to_the_end()
                     return
-                first = False
-                body.deadline = anyio.current_time() + between
+                first = first and is_progress(ready)
+                timeouts = self.timeouts
+                limit = timeouts.first_token if first else timeouts.between_tokens
+                body.deadline = anyio.current_time() + limit
         except TimeoutError:
             raise self._late(first) from None
         except UnicodeDecodeError as error:

@@ -17,7 +17,15 @@ import anyio.to_thread
 import pytest
 
 from ... import hermes
-from ...backends.base import Backend, Chunk, Finished, ModelInfo, ModelRequest
+from ...backends.base import (
+    Backend,
+    Chunk,
+    Finished,
+    ModelInfo,
+    ModelRequest,
+    ReasoningChunk,
+    TextChunk,
+)
 from ...errors import BackendError, ContextOverflow
 from ...limits import Sampling
 from ...messages import UserMessage
@@ -63,7 +71,7 @@ async def _try(backend: Backend, request: ModelRequest) -> tuple[list[Chunk], Ex
 
 def _text(chunks: list[Chunk]) -> str:
     """All that the model wrote, reasoning as well."""
-    return "".join(chunk.text for chunk in chunks if not isinstance(chunk, Finished))
+    return "".join(chunk.text for chunk in chunks if isinstance(chunk, TextChunk | ReasoningChunk))
 
 
 def _end(chunks: list[Chunk], request: ModelRequest) -> Finished:

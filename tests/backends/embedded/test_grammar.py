@@ -139,17 +139,24 @@ def test_an_opening_tag_is_the_special_token_where_there_is_one(
         assert bits.bit_count() == 1
 
 
-def test_an_answer_schema_holds_the_answer_and_leaves_calls_possible(loaded: Loaded) -> None:
+def test_an_answer_schema_holds_the_answer_and_leaves_untagged_calls_possible(
+    loaded: Loaded,
+) -> None:
     answer = schema({"price": {"type": "number"}, "name": {"type": "string"}})
-    call = f"<tool_call>\n{NO_ARGUMENTS}\n</tool_call>"
+    call = NO_ARGUMENTS
     good, bad = '{"price": 2.5, "name": "x"}', '{"price": "2.5"}'
     with_tools = CallGrammars([NOW], loaded.tokenizer, answer)
     alone = CallGrammars([], loaded.tokenizer, answer)
     assert with_tools.holds_answers
+    assert (with_tools.holds_calls, alone.holds_calls) == (True, False)
     for grammars, may_call in ((with_tools, True), (alone, False)):
-        assert takes(loaded, grammars.whole_answer(), good)
-        assert not takes(loaded, grammars.whole_answer(), bad)
-        assert takes(loaded, grammars.whole_answer(), call) is may_call
+        for untagged in (True, False):
+            assert takes(loaded, grammars.whole_answer(untagged_calls=untagged), good)
+            assert not takes(loaded, grammars.whole_answer(untagged_calls=untagged), bad)
+            matcher = grammars.whole_answer(untagged_calls=untagged)
+            assert takes(loaded, matcher, call) is (may_call and untagged)
+            matcher = grammars.whole_answer(untagged_calls=untagged)
+            assert takes(loaded, matcher, f"{call}\n{call}") is (may_call and untagged)
     assert takes(
         loaded, CallGrammars([], loaded.tokenizer, {"type": "integer"}).whole_answer(), "7"
     )

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-import jsonschema
 import numpy as np
 import pytest
 
@@ -133,36 +129,6 @@ def test_an_answer_in_words_holds_no_call_further_on(loaded: Loaded) -> None:
     assert answer.refused
     assert "<tool_call>" not in answer.text
     assert not parse(answer.text, tools=TOOLS).calls
-
-
-ANSWER = {
-    "type": "object",
-    "properties": {
-        "price": {"type": "number"},
-        "ids": {"type": "array", "items": {"type": "integer"}},
-    },
-    "required": ["price", "ids"],
-}
-
-
-@pytest.mark.parametrize("tools", [[], TOOLS])
-def test_an_answer_schema_holds_the_whole_answer(
-    loaded: Loaded, tools: list[dict[str, Any]]
-) -> None:
-    grammars = CallGrammars(tools, loaded.tokenizer, ANSWER)
-    good = '{"price": 0.28, "ids": [1, 2]}'
-    answer = drive(loaded, guide_of(loaded, grammars), spelling(loaded, loaded.tokens(good)))
-    assert (answer.text, answer.refused, answer.ended) == (good, 0, True)
-    bad = "It costs 0.28."
-    logits = random_logits(loaded, 3, spelling(loaded, loaded.tokens(bad)))
-    answer = drive(loaded, guide_of(loaded, grammars, choice="auto"), logits, limit=400)
-    assert answer.ended
-    if not answer.text.startswith("<tool_call>"):
-        jsonschema.validate(json.loads(answer.text), ANSWER)
-    answer = drive(
-        loaded, guide_of(loaded, grammars), spelling(loaded, loaded.tokens(tagged(NOW_CALL)))
-    )
-    assert (answer.text == tagged(NOW_CALL)) is bool(tools)
 
 
 # -- texts with which an answer begins ------------------------------------------------------------

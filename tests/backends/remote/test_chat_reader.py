@@ -173,7 +173,8 @@ def test_whatever_a_server_sends_is_read_without_an_error(
 @given(st.lists(st.text(max_size=3).map(TextChunk) | st.text(max_size=3).map(ReasoningChunk)))
 def test_chunks_that_came_together_are_read_together(chunks: list[Chunk]) -> None:
     def joined(of: list[Chunk]) -> list[tuple[type, str]]:
-        grouped = itertools.groupby((c for c in of if not isinstance(c, Finished)), key=type)
+        said = (c for c in of if isinstance(c, TextChunk | ReasoningChunk))
+        grouped = itertools.groupby(said, key=type)
         return [(kind, "".join(chunk.text for chunk in group)) for kind, group in grouped]
 
     together = merged(chunks)

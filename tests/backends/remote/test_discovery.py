@@ -108,6 +108,7 @@ async def test_vllm() -> None:
         8192,
         root="/models/Qwen2.5-0.5B",
         constraint="structured_outputs",
+        answer_format="structural_tag",
         tokenize="/tokenize",
         token_ids=True,
         running_usage=True,

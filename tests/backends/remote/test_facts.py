@@ -117,4 +117,5 @@ def test_a_window_that_the_caller_knows_takes_the_note_away() -> None:
 
 def test_without_constraint() -> None:
     assert VLLM.without_constraint().constraint == "none"
+    assert VLLM.without_constraint().answer_format == "none"
     assert VLLM.without_constraint().notes == ()
