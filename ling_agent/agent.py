@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Generic, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, overload
 
 from typing_extensions import Unpack
 
@@ -29,14 +29,18 @@ from .profiles import Profile
 from .results import OutT, RunResult
 from .stream import RunStream, running
 from .tools import Tool, Toolset
-from .tools.source import ToolSource
+from .tools.source import ToolSource, held
 from .tracing import NO_TRACER, Tracer
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from typing_extensions import TypeForm
 
+    from .serve.app import Service
+
 _log = logging.getLogger("ling_agent.agent")
+
+NewT = TypeVar("NewT")
 
 ToolLike = Tool[..., Any] | ToolSource | Callable[..., Any]
 
@@ -87,8 +91,10 @@ class Agent(Generic[OutT]):
             `ApprovalRequest` and returns True, False, `Deny`, `Edit`, or None to leave it to
             `resume`. Without it such a call ends the run as ``needs_approval``.
         tracing: Records what runs do, for example `ling_agent.tracing.OpenTelemetry`.
-        secrets: ``SecretStr`` values that must not reach events, observations, logs and the store.
-            Those in a run's ``deps`` are found without being named here.
+        secrets: ``SecretStr`` values that must not reach the model, events, logs and the store:
+            what goes there (tasks, instructions and documents, too) has ``[secret]`` in their
+            place. Those in a run's ``deps`` are found without being named here. Tools, hooks and
+            ``approve`` get what there is.
 
     Raises:
         ConfigurationError: A tool cannot be used, or an argument is not one of its values.
@@ -136,7 +142,7 @@ class Agent(Generic[OutT]):
         if not isinstance(memory, Memory | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"memory={memory!r}: give a Memory, such as Memory(store)")
         given = _tuple("tools", tools, "functions and Tool objects")
-        sources = tuple(item for item in given if isinstance(item, ToolSource))
+        sources = tuple(item for item in given if _is_source(item))
         opened = open_backend(backend, profile=profile)
         values: dict[str, Any] = {
             "instructions": instructions,
@@ -152,7 +158,7 @@ class Agent(Generic[OutT]):
         configuration = Configuration(
             **values,
             backend=opened,
-            tools=Toolset(item for item in given if not isinstance(item, ToolSource)),
+            tools=Toolset(item for item in given if not _is_source(item)),
             sources=sources,
             answer=AnswerSpec[Any].of(output_type),
             hooks=Hooks(functions),
@@ -173,15 +179,46 @@ class Agent(Generic[OutT]):
         for note in opened.tool_notes(configuration.tools.schemas):
             _log.warning(note)
 
+    @overload
+    def with_options(self, *, output_type: TypeForm[NewT], **changes: Any) -> Agent[NewT]: ...
+    @overload
+    def with_options(self, **changes: Any) -> Agent[OutT]: ...
     def with_options(self, **changes: Any) -> Agent[Any]:
-        """A copy with some of the arguments changed; it shares the model and the memory."""
-        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        if not {"backend", "profile"} & changes.keys():
+        """A copy with some of the arguments changed; it shares the model and the memory.
+
+        That of a subclass is one of it, with the same attributes; its ``__init__`` is not called.
+
+        Raises:
+            ConfigurationError: There is no such argument, or it is not one of its values.
+        """
+        kept = {f.name: getattr(self, f.name) for f in fields(Agent) if f.init}
+        if unknown := sorted(changes.keys() - kept.keys()):
+            raise ConfigurationError(
+                f"with_options: an agent has no {', '.join(unknown)}; it has {', '.join(kept)}"
+            )
+        same_model = not {"backend", "profile"} & changes.keys()
+        if same_model:
             kept |= {"backend": self._configuration.backend, "profile": None}
-        copy: Agent[Any] = Agent(**{**kept, **changes})
+        copy: Agent[Any] = object.__new__(type(self))
+        vars(copy).update(vars(self))
+        init: Any = Agent.__init__  # not the subclass's
+        init(copy, **{**kept, **changes})
+        if same_model:
+            vars(copy).update(backend=self.backend, profile=self.profile)
         if "memory" not in changes:
             vars(copy)["_own_memory"] = self._own_memory
         return copy
+
+    @property
+    def sources(self) -> tuple[ToolSource, ...]:
+        """Those of its ``tools`` that stand for several, such as MCP servers."""
+        return self._configuration.sources
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncGenerator[Agent[OutT], None]:
+        """Keep the connections of its tool sources open, in place of one for each run."""
+        async with held(self.sources):
+            yield self
 
     async def run(
         self,
@@ -246,11 +283,10 @@ class Agent(Generic[OutT]):
         options = Options(session, documents, deps, limits, token)
 
         def opened(emit: Emit) -> AbstractAsyncContextManager[Run]:
-            return started(self._configuration, task, options, emit)
+            return _following(cancel, token, started(self._configuration, task, options, emit))
 
-        with following(token, cancel):
-            async with running(token, opened, within) as stream:
-                yield stream
+        async with running(token, opened, within) as stream:
+            yield stream
 
     async def resume(
         self,
@@ -296,11 +332,11 @@ class Agent(Generic[OutT]):
         options = Options(None, (), deps, limits, token)
 
         def opened(emit: Emit) -> AbstractAsyncContextManager[Run]:
-            return resumed(self._configuration, run_id, approvals or {}, options, emit)
+            goes_on = resumed(self._configuration, run_id, approvals or {}, options, emit)
+            return _following(cancel, token, goes_on)
 
-        with following(token, cancel):
-            async with running(token, opened, within) as stream:
-                yield stream
+        async with running(token, opened, within) as stream:
+            yield stream
 
     def run_sync(
         self,
@@ -360,6 +396,30 @@ class Agent(Generic[OutT]):
             name=name or self.name,
             description=description or f"Ask the agent {self.name} to do a task.",
         )
+
+    def asgi(self, **options: Any) -> Service:
+        """This agent behind OpenAI's chat API, as an ASGI app to mount into yours.
+
+        Args:
+            options: Those of `ling_agent.serve.asgi`.
+        """
+        from .serve import asgi
+
+        return asgi(self, **options)
+
+
+@asynccontextmanager
+async def _following(
+    cancel: CancelToken | None, token: CancelToken, opened: AbstractAsyncContextManager[Run]
+) -> AsyncGenerator[Run, None]:
+    """A run that the caller's token ends as its stream's own does, also when nobody reads it."""
+    with following(token, cancel):
+        async with opened as run:
+            yield run
+
+
+def _is_source(item: Any) -> bool:
+    return isinstance(item, ToolSource) and not isinstance(item, type)
 
 
 def _tuple(name: str, given: Sequence[Any], what: str) -> tuple[Any, ...]:

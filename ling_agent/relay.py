@@ -54,7 +54,7 @@ class Relay:
     async def told(self, *events: Event) -> None:
         """Send events, and wait until they and those before them are with the reader."""
         mark = anyio.Event()
-        if all([self._put(event) for event in (*events, mark)]):
+        if all(self._put(event) for event in (*events, mark)):
             await mark.wait()
 
     def _put(self, event: Event | anyio.Event) -> bool:

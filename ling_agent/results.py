@@ -157,7 +157,9 @@ class ContextUse:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    frozen=True
+)  # without slots: `RunResult[str](…)` could not be written before Python 3.12
 class RunResult(Generic[OutT]):
     """The end of a run, whatever ended it; nothing that was done is lost.
 

@@ -18,6 +18,7 @@ OPTIONAL = [
     "mcp_types",
     "starlette",
     "uvicorn",
+    "fastapi",
     "opentelemetry",
     "numpy",
     "llguidance",

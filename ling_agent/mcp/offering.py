@@ -72,7 +72,7 @@ async def serve_stdio(
 
     offer = Offer(agent, description=description, deps=deps)
     server = offer.server()
-    async with anyio.create_task_group() as group:
+    async with agent.connected(), anyio.create_task_group() as group:
         if end_on_signals and sys.platform != "win32":
             await group.start(_die_on_signals, offer)
         async with stdio_server() as (read, write):
@@ -192,7 +192,8 @@ async def serve_http(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=int(_GRACE_SECONDS)
     )
     with listener:
-        await Server(config).serve(sockets=[listener])
+        async with agent.connected():
+            await Server(config).serve(sockets=[listener])
 
 
 def _require_asyncio() -> None:

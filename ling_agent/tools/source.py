@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from .decorator import Tool
@@ -26,3 +26,21 @@ class ToolSource(Protocol):
             BackendUnavailable: It cannot be reached now.
         """
         ...
+
+
+@asynccontextmanager
+async def held(sources: Iterable[ToolSource]) -> AsyncGenerator[None, None]:
+    """Keep sources open that can be, such as MCP servers: runs then share their connections.
+
+    Args:
+        sources: Each is entered once, however often it is there; enter and leave in one task.
+
+    Raises:
+        ConfigurationError: A source cannot work as it is described, or is open already.
+        BackendUnavailable: It cannot be reached.
+    """
+    async with AsyncExitStack() as stack:
+        for source in {id(source): source for source in sources}.values():
+            if isinstance(source, AbstractAsyncContextManager):
+                await stack.enter_async_context(source)
+        yield

@@ -1,0 +1,27 @@
+"""`JsonLines`: log records as one JSON object a line, for programs that collect them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record; a request's parts are fields of their own under ``http``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON in ASCII."""
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        http: Any = getattr(record, "http", None)
+        if http is not None:
+            told["http"] = http
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return json.dumps(told, default=str)
