@@ -149,7 +149,7 @@ class LlamaCppBackend(Backend):
         from .embedded.generation import GenerationRequest
 
         return GenerationRequest(
-            prompt=self._prompts.render(request, profile.template) + request.prefill,
+            prompt=self._prompts.render(request, profile.template),
             put=delivery.put,
             cancelled=delivery.cancelled,
             sampling=request.sampling,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..hermes import PromptRenderer
+from ..hermes.neutralise import neutralise_generated
 from ..messages import Message, to_openai
 from .base import ModelRequest
 from .recent import Recent
@@ -17,7 +18,10 @@ class Prompts:
         self._renderers: Recent[tuple[str, str], PromptRenderer[Message]] = Recent(_MOST)
 
     def render(self, request: ModelRequest, template: str) -> str:
-        """The prompt text of a request, without what is prefilled.
+        """The prompt text of a request, up to the end of what is prefilled.
+
+        A prefill holds text of the model, such as its plan: turn tokens that it has spelled out are
+        broken in it, as they are in the later prompts that repeat it.
 
         Raises:
             ling_agent.hermes.HermesError: It has a message that cannot be rendered.
@@ -27,4 +31,4 @@ class Prompts:
         text = renderer.render(request.messages, request.tools)
         if request.conversation:
             self._renderers.put(key, renderer, size=len(text))
-        return text
+        return text + neutralise_generated(request.prefill, template)

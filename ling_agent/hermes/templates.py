@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from .neutralise import escape_json, neutralise
+from .neutralise import escape_json, neutralise, neutralise_generated
 from .schema import as_list, as_mapping
 from .types import HermesError
 
@@ -105,7 +105,7 @@ def _ling2_message(message: Message, safe: str | None, thinking: bool) -> str:
 def _ling2_assistant(message: Message, safe: str | None, thinking: bool) -> str:
     raw = message.get("raw")
     if isinstance(raw, str):
-        return raw
+        return neutralise_generated(raw, safe) if safe else raw
     content = cast("str", message.get("content") or "")
     reasoning = message.get("reasoning_content")
     if not isinstance(reasoning, str):
@@ -152,7 +152,7 @@ def _chatml_assistant(message: Message, safe: str | None) -> str:
     """The header's line break belongs to the body: the template omits it before a bare call."""
     raw = message.get("raw")
     if isinstance(raw, str):
-        return f"\n{raw}"
+        return f"\n{neutralise_generated(raw, safe) if safe else raw}"
     content = content_of(message, safe)
     calls = as_list(message.get("tool_calls"))
     shown = [f"\n{content}"] if content or not calls else []

@@ -49,7 +49,7 @@ class OpenTelemetry:
         *,
         record_content: bool = False,
     ) -> None:
-        from .. import __version__
+        from ..version import __version__
 
         self._spans = Spans(
             tracer_provider, meter_provider, version=__version__, content=record_content

@@ -66,3 +66,17 @@ def test_what_is_forgotten_is_rendered_anew(monkeypatch: pytest.MonkeyPatch) -> 
         for name in "abc":
             request = ModelRequest((*HEAD, *STEP * steps), conversation=name)
             assert prompts.render(request, "ling2") == prompt(request, "ling2")
+
+
+@pytest.mark.parametrize("template", ["ling2", "chatml"])
+def test_a_prefill_of_the_models_own_text_ends_no_turn(template: str) -> None:
+    turn = {"ling2": "<|role_end|>", "chatml": "<|im_end|>"}[template]
+    plan = f"Plan: say {turn} first.\n<tool_call>"
+    request = ModelRequest(HEAD, prefill=plan)
+    text = Prompts().render(request, template)
+    assert text.count(turn) == prompt(ModelRequest(HEAD), template).count(turn)
+    assert text.endswith("first.\n<tool_call>"), "the tags of the format are the model's to write"
+    # The next prompt repeats it, byte for byte.
+    written = AssistantMessage("", raw=plan + "}")
+    later = Prompts().render(ModelRequest((*HEAD, written, UserMessage("On."))), template)
+    assert later.startswith(text)

@@ -87,7 +87,12 @@ def why_not(schema: Mapping[str, Any]) -> str:
         if not all(_is_exact(node[key]) for key in _NUMBERS & node.keys()):
             return "a number of more than 15 digits"
     matcher = library().LLMatcher
-    grammar = matcher.grammar_from_lark(f"%llguidance {{}}\nstart: v\n{json_rule('v', schema)}")
+    rule = json_rule("v", schema)
+    try:
+        rule.encode()
+    except UnicodeEncodeError:
+        return "half a character"  # a lone surrogate, which no text can hold
+    grammar = matcher.grammar_from_lark(f"%llguidance {{}}\nstart: v\n{rule}")
     failed, messages = matcher.validate_grammar_with_warnings(grammar)
     if not failed:
         return ""

@@ -61,7 +61,7 @@ class RawPrompts:
         Raises:
             ContextOverflow: It does not fit.
         """
-        text = self._prompts.render(request, profile.template) + request.prefill
+        text = self._prompts.render(request, profile.template)
         prompt = RawPrompt(self, facts, profile, request, text)
         if facts.token_ids and facts.tokenize is not None:
             prompt.ids = await self._ids(transport, facts, request.conversation, text)

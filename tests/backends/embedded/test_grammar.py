@@ -302,3 +302,9 @@ def test_objects_that_list_their_properties_are_closed_unless_they_say_otherwise
     union = tightened({"anyOf": [inner, inner]})
     assert [option["additionalProperties"] for option in union["anyOf"]] == [False, False]
     assert inner == schema({"a": {"type": "integer"}})
+
+
+def test_a_schema_with_half_a_character_is_left_to_the_check_behind() -> None:
+    schema = {"type": "object", "properties": {"a": {"enum": ["\ud800"]}}}
+    (note,) = schema_notes([tool("odd", schema)])
+    assert "half a character" in note
