@@ -26,6 +26,7 @@ demo: $(VENV)/.llamacpp  ## An agent finds GPU offers with a local model
 test: $(VENV)/.dev  ## All tests, those on the real model too
 	@$(BIN)/ling-agent models pull $(MODEL)
 	@$(BIN)/ling-agent models pull smollm2-135m
+	@$(BIN)/python -m scripts.browser >/dev/null || true # without it, tests of web pages are skipped
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-vllm: $(VENV)/.dev  ## Tests on a real vLLM server, on the CPU

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
 from .answers import AnswerError
 from .backends.base import ToolChoice
-from .errors import LingAgentError
+from .errors import ConfigurationError, LingAgentError
 from .hooks import AfterModel, BeforeAnswer, Veto
+from .planning import PlanSplitter
 from .setup import RunSetup
 from .turn import Turn
 
@@ -57,18 +59,18 @@ class Acceptance:
             run_id=self._run_id,
             step=step,
             deps=self._setup.deps,
-            message=turn.message,
+            message=copy.deepcopy(turn.message),  # nobody changes what the model has written
             usage=turn.usage,
         )
         after = await self._setup.hooks.call(moment)
-        return after.reason if isinstance(after, Veto) else None
+        return self._setup.redact(after.reason) if isinstance(after, Veto) else None
 
     async def accept(self, text: str, step: int) -> Accepted | Refused:
         """Read an answer and let hooks look at it."""
         try:
             output: Any = self._setup.answer.read(text)
         except AnswerError as error:
-            if self._repaired:
+            if self._repaired or not self._setup.limits.max_corrections:
                 return Refused("", error=error)
             self._repaired = True
             return Refused(_repair(error), choice="none")
@@ -76,12 +78,19 @@ class Acceptance:
             return Accepted(output)
         moment = BeforeAnswer(run_id=self._run_id, step=step, deps=self._setup.deps, output=output)
         after = await self._setup.hooks.call(moment)
-        return Refused(after.reason) if isinstance(after, Veto) else Accepted(after.output)
+        if isinstance(after, Veto):
+            return Refused(self._setup.redact(after.reason))
+        if not self._setup.answer.is_text:
+            return Accepted(after.output)
+        if not isinstance(after.output, str):
+            raise ConfigurationError("a hook: the output of BeforeAnswer must be a text")
+        return Accepted(self._setup.redact(after.output))
 
     def mistake(self, text: str) -> str | None:
         """What to tell the model about an answer that ended an earlier run; None for nothing."""
+        splitter = PlanSplitter()  # the plan in front of it is no part of the answer
         try:
-            self._setup.answer.read(text)
+            self._setup.answer.read((splitter.feed(text) + splitter.finish()).strip())
         except AnswerError as error:
             return _repair(error)
         return None

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, overload
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from typing_extensions import Unpack
 
 from .agent_tool import tool_of
-from .answers import AnswerSpec
 from .approvals import Approval, Approver
-from .backends import Backend, open_backend
+from .backends import Backend
 from .blocking import SyncRunStream, run_blocking, streaming_blocking
 from .cancellation import CancelToken, following
+from .configuration import Configuration, Options, ResumeOptions, RunOptions, ToolLike, configured
 from .documents import DocumentLike
 from .errors import ConfigurationError
 from .events import Emit
-from .hooks import Hook, Hooks
-from .launch import Configuration, Options, execute, nobody, resumed, started
+from .hooks import Hook
+from .launch import execute, nobody, resumed, started
 from .limits import Limits, Sampling
 from .loop import Run
 from .memory import Memory
-from .planning import HINTS, Planning
+from .planning import Planning
 from .profiles import Profile
 from .results import OutT, RunResult
 from .stream import RunStream, running
-from .tools import Tool, Toolset
+from .tools import Tool
 from .tools.source import ToolSource, held
-from .tracing import NO_TRACER, Tracer
+from .tracing import Tracer
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -41,27 +41,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ling_agent.agent")
 
 NewT = TypeVar("NewT")
-
-ToolLike = Tool[..., Any] | ToolSource | Callable[..., Any]
-
-
-class RunOptions(TypedDict, total=False):
-    """Keyword arguments of `Agent.run` and its likes."""
-
-    session: str | None
-    documents: Sequence[DocumentLike]
-    deps: Any
-    limits: Limits | None
-    cancel: CancelToken | None
-
-
-class ResumeOptions(TypedDict, total=False):
-    """Keyword arguments of `Agent.resume` and its likes."""
-
-    approvals: Mapping[str, Approval] | None
-    deps: Any
-    limits: Limits | None
-    cancel: CancelToken | None
 
 
 @dataclass(frozen=True, init=False)
@@ -115,7 +94,6 @@ class Agent(Generic[OutT]):
     approve: Approver | None
     tracing: Tracer | None
     secrets: tuple[object, ...] = field(repr=False)
-    _own_memory: bool = field(repr=False, compare=False, init=False)
     _configuration: Configuration = field(repr=False, compare=False, init=False)
 
     def __init__(
@@ -137,46 +115,41 @@ class Agent(Generic[OutT]):
         tracing: Tracer | None = None,
         secrets: Sequence[object] = (),
     ) -> None:
-        if planning not in HINTS:
-            raise ConfigurationError(f"planning={planning!r}: write 'off', 'inline' or 'explicit'")
-        if not isinstance(memory, Memory | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(f"memory={memory!r}: give a Memory, such as Memory(store)")
-        given = _tuple("tools", tools, "functions and Tool objects")
-        sources = tuple(item for item in given if _is_source(item))
-        opened = open_backend(backend, profile=profile)
-        values: dict[str, Any] = {
-            "instructions": instructions,
-            "planning": planning,
-            "memory": memory or Memory(),
-            "limits": limits or Limits(),
-            "sampling": sampling or Sampling(),
-            "name": name,
-            "approve": approve,
-            "secrets": tuple(secrets),
-        }
-        functions = _tuple("hooks", hooks, "functions")
-        configuration = Configuration(
-            **values,
-            backend=opened,
-            tools=Toolset(item for item in given if not _is_source(item)),
-            sources=sources,
-            answer=AnswerSpec[Any].of(output_type),
-            hooks=Hooks(functions),
-            tracing=NO_TRACER if tracing is None else tracing,
+        made = configured(
+            backend=backend,
+            profile=profile,
+            tools=tools,
+            output_type=output_type,
+            planning=planning,
+            memory=memory,
+            limits=limits,
+            sampling=sampling,
+            hooks=hooks,
+            tracing=tracing,
+            secrets=secrets,
+            instructions=instructions,
+            name=name,
+            approve=approve,
         )
         vars(self).update(  # a frozen dataclass takes no assignments
-            **values,
             backend=backend,
-            tools=given,
+            tools=made.given,
+            instructions=instructions,
             output_type=output_type,
+            planning=planning,
+            memory=made.memory,
+            limits=made.limits,
+            sampling=made.sampling,
             profile=profile,
+            name=name,
             deps_type=deps_type,
-            hooks=functions,
+            hooks=made.functions,
+            approve=approve,
             tracing=tracing,
-            _own_memory=memory is not None,
-            _configuration=configuration,
+            secrets=made.secrets,
+            _configuration=made,
         )
-        for note in opened.tool_notes(configuration.tools.schemas):
+        for note in made.backend.tool_notes(made.tools.schemas):
             _log.warning(note)
 
     @overload
@@ -205,8 +178,8 @@ class Agent(Generic[OutT]):
         init(copy, **{**kept, **changes})
         if same_model:
             vars(copy).update(backend=self.backend, profile=self.profile)
-        if "memory" not in changes:
-            vars(copy)["_own_memory"] = self._own_memory
+        if "memory" not in changes and not self._configuration.own_memory:
+            vars(copy)["_configuration"] = replace(copy._configuration, own_memory=False)
         return copy
 
     @property
@@ -392,7 +365,6 @@ class Agent(Generic[OutT]):
         """
         return tool_of(
             self._configuration,
-            own_memory=self._own_memory,
             name=name or self.name,
             description=description or f"Ask the agent {self.name} to do a task.",
         )
@@ -416,14 +388,3 @@ async def _following(
     with following(token, cancel):
         async with opened as run:
             yield run
-
-
-def _is_source(item: Any) -> bool:
-    return isinstance(item, ToolSource) and not isinstance(item, type)
-
-
-def _tuple(name: str, given: Sequence[Any], what: str) -> tuple[Any, ...]:
-    try:
-        return tuple(given)  # once: it may be a generator
-    except TypeError:
-        raise ConfigurationError(f"{name}: give a list of {what}") from None

@@ -9,9 +9,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from .approvals import Approval, ApprovalRequest, Approver
+from .configuration import Configuration, Options
 from .errors import ToolError
 from .events import Emit, Event, SubagentEvent
-from .launch import Configuration, Options, execute, nobody, resumed, started
+from .hooks import BeforeAnswer, Veto
+from .launch import execute, nobody, resumed, started
 from .loop import Run
 from .memory import Trajectory
 from .memory.journal import off_loop
@@ -23,14 +25,11 @@ from .subagents import Host
 from .tools import CallsWait, RunContext, Tool
 
 
-def tool_of(
-    agent: Configuration, *, own_memory: bool, name: str, description: str
-) -> Tool[..., Any]:
+def tool_of(agent: Configuration, *, name: str, description: str) -> Tool[..., Any]:
     """The tool.
 
     Args:
         agent: Whose run the tool is.
-        own_memory: Whether it keeps its runs in its own memory, or in that of the run that calls.
         name: Of the tool.
         description: Of the tool.
     """
@@ -42,13 +41,14 @@ def tool_of(
         host = ctx.host
         inner = dataclasses.replace(
             agent,
-            memory=agent.memory if own_memory else host.memory,
+            memory=agent.memory if agent.own_memory else host.memory,
             approve=agent.approve or _inherited(host.approve, ctx.call_id),
         )
         run_id = host.child_id(ctx.call_id)
         kept = await _kept(inner, run_id)
         if kept is not None and is_complete(kept):
-            return _answer(inner, kept)  # only what came of it could not be written down
+            # Only what came of it could not be written down.
+            return await _answer(inner, kept, run_id, ctx.deps)
         async with _opened(inner, host, ctx, task, goes_on=kept is not None) as run:
             return _output(inner, await execute(run), ctx.call_id)
 
@@ -100,18 +100,31 @@ async def _kept(agent: Configuration, run_id: str) -> Trajectory | None:
     return await off_loop(store, lambda: store.load(run_id) if run_id in store else None)
 
 
-def _answer(agent: Configuration, kept: Trajectory) -> Any:
+async def _answer(agent: Configuration, kept: Trajectory, run_id: str, deps: Any) -> Any:
+    """The output of a run that is complete, as its hooks let it through.
+
+    Raises:
+        ToolError: They do not.
+    """
     message = kept.last_message
     splitter = PlanSplitter()
     text = message.content if isinstance(message, AssistantMessage) else ""
-    return agent.answer.read((splitter.feed(text) + splitter.finish()).strip())
+    output = agent.answer.read((splitter.feed(text) + splitter.finish()).strip())
+    if BeforeAnswer not in agent.hooks:
+        return output
+    moment = BeforeAnswer(run_id=run_id, step=kept.last_step, deps=deps, output=output)
+    after = await agent.hooks.call(moment)
+    if isinstance(after, Veto):
+        raise ToolError(after.reason)
+    return after.output
 
 
 def _output(agent: Configuration, result: RunResult[Any], call_id: str) -> Any:
     """What the tool returns.
 
     Raises:
-        CallsWait: The run ended because calls have to be approved.
+        CallsWait: It ended because calls have to be approved, or was stopped before it had said
+            anything.
         ToolError: It ended without an answer.
     """
     if result.status is RunStatus.needs_approval:
@@ -121,6 +134,8 @@ def _output(agent: Configuration, result: RunResult[Any], call_id: str) -> Any:
                 for call in result.pending_approvals
             )
         )
+    if result.output is None and result.status is RunStatus.stopped:
+        raise CallsWait(())
     if result.output is None or result.status not in (RunStatus.completed, RunStatus.stopped):
         why = result.error or result.output
         raise ToolError(f"{agent.name} ended as {result.status}" + (f": {why}" if why else ""))

@@ -65,28 +65,38 @@ def ask_for(trajectory: Trajectory, tools: Toolset, calls: Iterable[ToolCall]) -
             )
 
 
-def keep(trajectory: Trajectory, call_id: str, decision: Approval) -> None:
-    """Write a decision down that was made while the run waited.
+def keep(
+    trajectory: Trajectory, call_id: str, decision: Approval, redact: Callable[[Any], Any]
+) -> None:
+    """Write a decision down, without secrets.
+
+    Arguments that hold one would be others without it: they are not kept, and whoever goes on with
+    the run asks again.
 
     Raises:
         ConfigurationError: It is none.
     """
-    trajectory.append("approval", step=trajectory.last_step, **_to_data(call_id, decision))
+    data = _to_data(call_id, decision)
+    clean = redact(data)
+    if clean is data or not isinstance(decision, Edit):
+        trajectory.append("approval", step=trajectory.last_step, **clean)
 
 
 def decide(
     trajectory: Trajectory,
     tools: Toolset,
     given: Mapping[str, Approval],
+    redact: Callable[[Any], Any],
     *,
     lenient: bool = False,
 ) -> dict[str, Approval]:
-    """Write decisions into the trajectory.
+    """Write decisions into the trajectory; see `keep`.
 
     Args:
         trajectory: The log.
         tools: The run's.
         given: By call id.
+        redact: Takes secrets out of what is kept.
         lenient: Leave out those that are about no call that waits.
 
     Returns:
@@ -103,15 +113,16 @@ def decide(
         if call_id not in waiting:
             known = f"waiting: {', '.join(sorted(waiting))}" if waiting else "no call waits"
             raise ConfigurationError(f"approval of {call_id!r}: there is no such call; {known}")
-    entries = [_to_data(call_id, decision) for call_id, decision in given.items()]
-    for data in entries:
-        trajectory.append("approval", step=trajectory.last_step, **data)
+    made = {id_: _from_data(_to_data(id_, decision)) for id_, decision in given.items()}
+    for call_id, decision in made.items():
+        keep(trajectory, call_id, decision, redact)
     kept = [entry.data for entry in trajectory if entry.kind == "approval"]
-    return {
+    earlier = {
         data["call_id"]: _from_data(data)
         for data in kept
         if data["call_id"] in waiting and not _is_asked(data)
     }
+    return earlier | made
 
 
 def _waiting(trajectory: Trajectory, tools: Toolset) -> set[str]:

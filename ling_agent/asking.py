@@ -17,6 +17,7 @@ import dataclasses
 from collections.abc import Callable
 
 from . import planning
+from .answers import AnswerError
 from .backends.base import ModelInfo, ToolChoice
 from .context import Context
 from .errors import Vetoed
@@ -29,7 +30,7 @@ from .memory.journal import Journal
 from .memory.window import bytes_of
 from .messages import UserMessage
 from .results import Plan, RunStatus
-from .sending import Sender
+from .sending import RecordStopped, Sender
 from .setup import RunSetup
 from .turn import FirstCall, Turn
 
@@ -83,7 +84,7 @@ class Asker:
         """Load or reach the model."""
         self._sender.info = info = await self._setup.backend.describe()
         self._context.describe(info)
-        for note in info.notes:
+        for note in (*info.notes, *self._setup.notes):
             self._sender.note(note)
         if self._context.budget is None:
             self._sender.note(_UNKNOWN_WINDOW)
@@ -204,21 +205,39 @@ class Asker:
         again = await self._sender.request(sampling, tool_choice=choice, whole=bool(turn.lost))
         if again.message.calls or not turn.answer:
             return again
+        if not again.whole:  # stopped: what was said first is kept, but is not what was asked for
+            return dataclasses.replace(turn, whole=False)
         # The first one is charged already: with its message goes what the second one has cost.
         return dataclasses.replace(turn, usage=again.usage)
 
     def _talked_about(self, turn: Turn, choice: ToolChoice) -> str | None:
         if choice != "auto" or turn.message.calls or turn.failures or turn.finish_reason != "stop":
             return None
-        return announced_tool(turn.answer, self._context.tools.names)
+        tool = announced_tool(turn.answer, self._context.tools.names)
+        return None if tool is None or self._is_answer(turn.answer) else tool
+
+    def _is_answer(self, text: str) -> bool:
+        """Whether a text is of the type that is asked for; of text in words nobody can tell."""
+        if self._setup.answer.is_text:
+            return False
+        try:
+            self._setup.answer.read(text)
+        except AnswerError:
+            return False
+        return True
 
     async def _begin(self) -> Sampling | RunStatus:
         """Begin a step, unless a limit forbids it; its prompt fits then."""
         if self._steps_taken >= self._setup.limits.max_steps:
             return RunStatus.max_steps
         await self._before_model()
-        await self._context.fit(self.step, self._sender.digest)
+        try:
+            await self._context.fit(self.step, self._sender.digest)
+        except RecordStopped:
+            return RunStatus.stopped
         sampling = await self._sender.affordable()
+        if self._setup.cancel.stopped:
+            return RunStatus.stopped
         if sampling is None:
             return RunStatus.max_tokens
         self._ledger.step += 1
@@ -246,6 +265,7 @@ class Asker:
             raise Vetoed(f"a hook stopped the run before the model was asked: {after.reason}")
         self._sender.sampling = after.sampling
         if after.note:
-            tokens = self._context.tokens(bytes_of(after.note))
-            message = UserMessage(after.note)
+            note = self._setup.redact(after.note)
+            tokens = self._context.tokens(bytes_of(note))
+            message = UserMessage(note)
             self._trajectory.append("note", message, step=self.step, tokens=tokens)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from .errors import StoreError
+from .hermes import CallFailed
 from .memory.trajectory import Block
 from .messages import ToolCall, ToolMessage
 from .results import RunStatus
+
+_CALL_TEXT = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Batch:
         answers: The observations so far, by call id.
         started: Ids of the calls that were started.
         rejected: Ids of the calls that did not fit their tool and never ran.
+        unused: How many were counted as calls that run and did not.
         waiting: Calls that wait for a decision, or whose sub-agents' calls do.
         written: Whether their message is in the log.
         repeated: Whether a call was one that had been made before.
@@ -52,6 +57,7 @@ class Batch:
     answers: dict[str, ToolMessage] = field(default_factory=dict[str, ToolMessage])
     started: set[str] = field(default_factory=set[str])
     rejected: set[str] = field(default_factory=set[str])
+    unused: int = 0
     waiting: dict[str, ToolCall] = field(default_factory=dict[str, ToolCall])
     written: bool = False
     repeated: bool = False
@@ -73,3 +79,14 @@ class Batch:
         """What came of them."""
         answers = tuple(self.answers[id_] for id_ in self.blocks if id_ in self.answers)
         return Observed(answers, self.any_valid, self.repeated, self.status)
+
+
+def call_text(call: ToolCall) -> str:
+    """A call as text, for search and for the lines that stand in place of its result."""
+    text = f"{call.name}({json.dumps(call.arguments, ensure_ascii=False)})"
+    return text if len(text) <= _CALL_TEXT else text[: _CALL_TEXT - 1] + "…"
+
+
+def failure_answer(id_: str, failure: CallFailed) -> ToolMessage:
+    """What the model reads of a call that could not be."""
+    return ToolMessage(id_, failure.name or "", f"Error: {failure.message}", True)

@@ -31,6 +31,7 @@ class SyncRunStream(Generic[OutT]):
     def __init__(self, portal: BlockingPortal, stream: RunStream[OutT]) -> None:
         self._portal = portal
         self._stream = stream
+        self._left = False
 
     @property
     def run_id(self) -> str:
@@ -54,10 +55,14 @@ class SyncRunStream(Generic[OutT]):
         return self
 
     def __next__(self) -> Event:
-        event = self._portal.call(self._next)
+        event = None if self._left else self._portal.call(self._next)
         if event is None:
             raise StopIteration
         return event
+
+    def leave(self) -> None:
+        """There are no more events: the loop that has run it ends."""
+        self._left = True
 
     async def _next(self) -> Event | None:
         return await anext(self._stream, None)
@@ -72,7 +77,11 @@ def streaming_blocking(
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(opened) as stream,
     ):
-        yield SyncRunStream(portal, stream)
+        run = SyncRunStream(portal, stream)
+        try:
+            yield run
+        finally:
+            run.leave()
 
 
 def run_blocking(call: Callable[[], Coroutine[Any, Any, T]], cancel: Callable[[], None]) -> T:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from . import hermes
 from .errors import BackendError, HermesError, LingAgentError, StoreError, Vetoed
 from .ledger import Ledger
 from .memory import Trajectory
-from .results import RunStatus
+from .messages import ToolCall
+from .results import ContextUse, Plan, RunResult, RunStatus
+from .resuming import steps_taken
 from .sending import Sender
 from .setup import RunSetup
 
@@ -17,7 +20,7 @@ class Ending:
     """Takes the end of one run; the first one counts.
 
     Args:
-        setup: Whether the answer is text.
+        setup: Whether the answer is text, and what must not be written down.
         trajectory: The log, which is told of every end but completion.
         sender: What there is of a message that did not become one.
         ledger: The step.
@@ -31,6 +34,7 @@ class Ending:
     def __init__(
         self, setup: RunSetup, trajectory: Trajectory, sender: Sender, ledger: Ledger
     ) -> None:
+        self._setup = setup
         self._text = setup.answer.is_text
         self._trajectory = trajectory
         self._sender = sender
@@ -72,8 +76,42 @@ class Ending:
         kinds = {entry.kind for entry in self._trajectory.newest_task()}
         if not kinds & {"plan", "assistant", "usage"} and not self._sender.partial:
             raise error
+        self._setup.redact_error(error)
         self.error = error
         self._trajectory.append(
             "error", step=self._ledger.step, type=type(error).__name__, text=str(error)
         )
         self.end(RunStatus.failed)
+
+    def result(
+        self,
+        run_id: str,
+        *,
+        plan: Plan | None,
+        pending: tuple[ToolCall, ...],
+        context: ContextUse | None,
+        seconds: float,
+    ) -> RunResult[Any]:
+        """What the run leaves behind.
+
+        Args:
+            run_id: Its name.
+            plan: The newest one.
+            pending: Calls that wait for a decision, if that ended it.
+            context: How full the window is.
+            seconds: How long it took.
+        """
+        status = self.status or RunStatus.cancelled
+        return RunResult(
+            output=self.output,
+            status=status,
+            plan=plan,
+            steps=steps_taken(self._trajectory, self._ledger.by_step),
+            usage=dataclasses.replace(self._ledger.usage, seconds=seconds),
+            trajectory=self._trajectory,
+            run_id=run_id,
+            error=self.error,
+            pending_approvals=pending if status is RunStatus.needs_approval else (),
+            notes=tuple(self._sender.notes),
+            context=context,
+        )

@@ -6,6 +6,7 @@ person edits passes them again.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import json
@@ -44,14 +45,14 @@ class Gate:
         self._decisions = decisions
         self._asking = anyio.Lock()  # one question at a time
 
-    async def passed(self, call: ToolCall) -> ToolCall | ToolMessage:
+    async def passed(self, call: ToolCall, step: int) -> ToolCall | ToolMessage:
         """The call as it is to run, or the answer that says that it does not."""
         decision = self._decisions.get(call.id)
         if isinstance(decision, Deny):
-            return _denied(call, decision)
+            return self._denied(call, decision)
         if isinstance(decision, Edit):
             call = dataclasses.replace(call, arguments=dict(decision.arguments))
-        return await self._hooked(call)
+        return await self._hooked(call, step)
 
     def waits(self, call: ToolCall) -> bool:
         """Whether a person has to decide first."""
@@ -60,44 +61,49 @@ class Gate:
             return False
         return tools[call.name].needs_approval(call.arguments)
 
-    async def ask(self, call: ToolCall) -> ToolCall | ToolMessage | None:
+    async def ask(self, call: ToolCall, step: int) -> ToolCall | ToolMessage | None:
         """Have a call decided; None when that is left to a later time."""
         assert self._setup.approve is not None
         async with self._asking:
             tool = self._context.tools[call.name]
-            answer = self._setup.approve(ApprovalRequest(call, tool, self._journal.run_id))
+            shown = copy.deepcopy(call)
+            answer = self._setup.approve(ApprovalRequest(shown, tool, self._journal.run_id))
             decision: Approval | None = await answer if inspect.isawaitable(answer) else answer
         if decision is None:
             return None
-        keep(self._journal.trajectory, call.id, decision)
+        keep(self._journal.trajectory, call.id, decision, self._setup.redact_value)
         self._decisions[call.id] = Deny() if decision is False else decision
-        return await self.passed(call)
+        # What was approved runs as it was shown: it has passed the hooks.
+        return call if decision is True else await self.passed(call, step)
 
-    async def _hooked(self, call: ToolCall) -> ToolCall | ToolMessage:
+    async def _hooked(self, call: ToolCall, step: int) -> ToolCall | ToolMessage:
         if BeforeTool not in self._setup.hooks:
             return call
         before = BeforeTool(
             run_id=self._journal.run_id,
-            step=self._journal.trajectory.last_step,
+            step=step,
             deps=self._setup.deps,
             call_id=call.id,
             name=call.name,
-            arguments=call.arguments,
+            arguments=copy.deepcopy(call.arguments),  # the message stays as the model wrote it
         )
         after = await self._setup.hooks.call(before)
         if isinstance(after, Veto):
-            return ToolMessage(call.id, call.name, f"Error: {after.reason}", True)
+            text = self._setup.redact(f"Error: {after.reason}")
+            return ToolMessage(call.id, call.name, text, True)
         return dataclasses.replace(call, arguments=dict(after.arguments))
 
-    async def after(self, call: ToolCall, outcome: ToolOutcome, step: int) -> tuple[str, bool]:
-        """What the model reads of a call, and whether it is an error."""
-        if AfterTool not in self._setup.hooks or outcome.attempts == 0:
-            return outcome.text, outcome.is_error
+    async def after(self, call: ToolCall, outcome: ToolOutcome, step: int) -> ToolOutcome:
+        """The outcome as everybody reads it: as hooks have left it, without secrets."""
+        outcome = self._redacted(outcome)
+        ran = outcome.attempts > 0 and outcome.ended
+        if AfterTool not in self._setup.hooks or not ran:
+            return outcome
         before = AfterTool(
             run_id=self._journal.run_id,
             step=step,
             deps=self._setup.deps,
-            call=call,
+            call=copy.deepcopy(call),
             text=outcome.text,
             is_error=outcome.is_error,
             value=outcome.value,
@@ -105,21 +111,27 @@ class Gate:
         )
         after = await self._setup.hooks.call(before)
         if isinstance(after, Veto):
-            return f"Error: {after.reason}", True
-        return after.text, after.is_error
+            changed = dataclasses.replace(outcome, text=f"Error: {after.reason}", is_error=True)
+        else:
+            changed = dataclasses.replace(outcome, text=after.text, is_error=after.is_error)
+        return self._redacted(changed)
 
     def changed(self, call: ToolCall) -> str:
         """What the model is told of arguments that are not those that it wrote."""
         who = "user" if isinstance(self._decisions.get(call.id), Edit) else "application"
         arguments = json.dumps(call.arguments, ensure_ascii=False)
-        return f"(The {who} changed the arguments to {arguments}.)"
+        return self._setup.redact(f"(The {who} changed the arguments to {arguments}.)")
 
-    def redacted(self, outcome: ToolOutcome) -> ToolOutcome:
-        """The outcome without secrets."""
-        text = self._setup.redact(outcome.text)
-        return outcome if text is outcome.text else dataclasses.replace(outcome, text=text)
+    def shown(self, call: ToolCall) -> ToolCall:
+        """The call without secrets, which a hook may have put into its arguments."""
+        return self._setup.redact_value(call)
 
+    def _redacted(self, outcome: ToolOutcome) -> ToolOutcome:
+        text, notes = self._setup.redact(outcome.text), self._setup.redact_value(outcome.notes)
+        if text is outcome.text and notes is outcome.notes:
+            return outcome
+        return dataclasses.replace(outcome, text=text, notes=notes)
 
-def _denied(call: ToolCall, decision: Deny) -> ToolMessage:
-    text = f"Error: this call was not approved: {decision.reason}"
-    return ToolMessage(call.id, call.name, text, True)
+    def _denied(self, call: ToolCall, decision: Deny) -> ToolMessage:
+        text = self._setup.redact(f"Error: this call was not approved: {decision.reason}")
+        return ToolMessage(call.id, call.name, text, True)

@@ -18,33 +18,50 @@ moment          may change                                       a veto
 
 The first and the last are the places for guardrails on input and output. What the model has read or
 written is never changed: prompts would change behind the cache's back. While there is an
-`AfterModel` hook calls wait for the end of their message, since it may refuse them.
+`AfterModel` hook calls wait for the end of their message, since it may refuse them; a message whose
+hook was interrupted is not taken, and asked for again by `Agent.resume`. What a limit or a stop has
+cut (the ``output`` of a run that did not complete) passes neither `AfterModel` nor `BeforeAnswer`.
 
-An exception in a hook is an error of the program: it ends the run and is raised.
+A `BeforeModel` veto in front of the first request raises `Vetoed`, and nothing is kept: there is no
+work to be lost yet. A call passes `BeforeTool` before it is approved, and runs as it was approved;
+what a person edits passes it again. Calls that are still open when a run is resumed pass it again,
+too. Every change is checked: a `ConfigurationError` says what is wrong with it.
+
+An exception in a hook is an error of the program: it ends the run and is raised. What was done
+until then is kept.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
+import json
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar, Union, cast
 
 from .errors import ConfigurationError
 from .limits import Sampling
 from .messages import AssistantMessage, Message, ToolCall
 from .results import Usage
+from .tools.signature import local_namespace, plain_function
 
 
 @dataclass(frozen=True, slots=True)
 class Veto:
-    """Do not go on; ``reason`` is told to the model where it can do something about it."""
+    """Do not go on; ``reason`` is told to the model where it can do something about it.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
 
     reason: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.reason, str) or not self.reason.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"Veto({self.reason!r}): give the reason as a text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +91,7 @@ class BeforeModel(Moment):
     """The model is about to be asked for a message.
 
     Attributes:
-        messages: The conversation as it is sent.
+        messages: The conversation so far; it is sent like this unless it has to be compacted first.
         sampling: How it is sampled.
         note: A message to the model that is added to the conversation; empty for none.
     """
@@ -182,26 +199,29 @@ def _moments(hook: Hook) -> list[type[Moment]]:
     if not callable(hook):
         raise ConfigurationError(f"hooks: {hook!r} is not a function")
     try:
-        parameter = next(iter(inspect.signature(hook).parameters.values()))
-        annotation = _hints(hook)[parameter.name]
-    except (StopIteration, KeyError, NameError, TypeError, ValueError):
+        annotation = _annotation(hook)
+    except (StopIteration, NameError, TypeError, ValueError, AttributeError):
         raise ConfigurationError(_unusable(hook)) from None
+    annotation = getattr(annotation, "__value__", annotation)  # of an alias made by `type X = …`
     union = typing.get_origin(annotation) in (Union, types.UnionType)
     kinds: list[Any] = list(typing.get_args(annotation)) if union else [annotation]
     if Moment in kinds:
         return list(_CHANGES)
-    if not all(kind in _CHANGES for kind in kinds):
+    if not all(isinstance(kind, type) and kind in _CHANGES for kind in kinds):
         raise ConfigurationError(_unusable(hook))
     return kinds
 
 
-def _hints(hook: Hook) -> dict[str, Any]:
-    function: Any = hook
-    while isinstance(function, functools.partial):
-        function = function.func
-    if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        function = type(function).__call__
-    return typing.get_type_hints(function)
+def _annotation(hook: Hook) -> Any:
+    """What a hook's parameter is annotated with; names are looked up where it was written."""
+    signature = inspect.signature(hook)
+    signature.bind(None)  # it is called with the moment and nothing else
+    parameter = next(iter(signature.parameters.values()))
+    function: Any = inspect.unwrap(plain_function(hook))
+    # Of the other annotations some may only be there for type checkers.
+    alone: Any = types.SimpleNamespace(__annotations__={"moment": parameter.annotation})
+    names = getattr(function, "__globals__", {})
+    return typing.get_type_hints(alone, names, local_namespace(function))["moment"]
 
 
 def _unusable(hook: Hook) -> str:
@@ -229,4 +249,43 @@ def _changed(hook: Hook, before: M, after: object) -> M:
                 f"hook {name} changed {field.name} of {type(before).__name__}, which cannot be "
                 "changed"
             )
+    wrong = _wrong(after)
+    if wrong:
+        raise ConfigurationError(f"hook {name}: {wrong}")
     return after
+
+
+def _wrong(moment: Moment) -> str:
+    """Why a changed moment cannot be gone on with; empty when it can.
+
+    Found here, before anything runs with it: later it would look like somebody else's mistake.
+    """
+    match moment:
+        case BeforeRun(task=task):
+            if not isinstance(task, str) or not task.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+                return "the task is empty: to refuse it, return Veto(reason)"
+        case BeforeModel(sampling=sampling, note=note):
+            if not isinstance(sampling, Sampling):  # pyright: ignore[reportUnnecessaryIsInstance]
+                return "the sampling of BeforeModel must be a Sampling"
+            if not isinstance(note, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                return "the note of BeforeModel must be a text, empty for none"
+        case BeforeTool(arguments=arguments):
+            if not _is_json_object(arguments):
+                return "the arguments of BeforeTool must be a dictionary of JSON values"
+        case AfterTool(text=text, is_error=is_error):
+            if not isinstance(text, str) or not isinstance(is_error, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+                return "the text of AfterTool must be a text, and is_error a bool"
+        case _:
+            pass
+    return ""
+
+
+def _is_json_object(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    members: dict[Any, Any] = dict(cast("Mapping[Any, Any]", value))
+    try:
+        json.dumps(members, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return all(isinstance(key, str) for key in members)

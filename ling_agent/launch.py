@@ -12,70 +12,32 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 
-from .answers import AnswerSpec
-from .approvals import Approval, Approver, decide
-from .backends import Backend
-from .cancellation import CancelToken
-from .documents import Document, DocumentLike, add_documents, read_documents
+from .approvals import Approval, decide
+from .configuration import Configuration, Options
+from .documents import Document, add_documents, read_documents
 from .errors import ConfigurationError, StoreError, Vetoed
 from .events import Emit, Event
-from .hooks import BeforeRun, Hooks, Veto
+from .hooks import BeforeRun, Veto
 from .interrupted import adopt_early_calls, leave_calls
-from .limits import Limits, Sampling
 from .loop import Run
-from .memory import Memory, Trajectory
+from .memory import Trajectory
 from .memory.journal import Journal, claimed, off_loop
 from .messages import SystemMessage, UserMessage
-from .planning import Planning, hint
+from .planning import hint
 from .results import RunResult, RunStatus
 from .resuming import check_resumable, is_complete
 from .secrets import Redactor, find_secrets
 from .setup import RunSetup
-from .subagents import Host
 from .tools import Toolset
 from .tools.cutting import estimate_tokens
 from .tools.source import ToolSource
-from .tracing import RunStart, Tracer
+from .tracing import RunStart
 
 _log = logging.getLogger("ling_agent.agent")
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """An agent's arguments, checked and made into what a run needs; see `Agent`."""
-
-    name: str
-    backend: Backend
-    tools: Toolset
-    sources: tuple[ToolSource, ...]
-    instructions: str
-    answer: AnswerSpec[Any]
-    planning: Planning
-    memory: Memory
-    limits: Limits
-    sampling: Sampling
-    hooks: Hooks
-    approve: Approver | None
-    tracing: Tracer
-    secrets: tuple[object, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the caller of one run asks for; see `Agent.run` and `Agent.resume`."""
-
-    session: str | None = None
-    documents: Sequence[DocumentLike] = ()
-    deps: Any = None
-    limits: Limits | None = None
-    cancel: CancelToken = field(default_factory=CancelToken)
-    host: Host | None = None
-    watched: bool = True
 
 
 async def nobody(*events: Event) -> None:
@@ -125,7 +87,9 @@ async def resumed(
             await journal.flush(str(RunStatus.completed))  # the answer could not be kept
         check_resumable(journal.trajectory, run_id)
         adopt_early_calls(journal.trajectory)
-        decisions = decide(journal.trajectory, setup.tools, approvals, lenient=lenient)
+        decisions = decide(
+            journal.trajectory, setup.tools, approvals, setup.redact_value, lenient=lenient
+        )
         yield Run(setup, journal, emit, decisions)
 
 
@@ -143,12 +107,14 @@ async def _allowed(agent: Configuration, task: str, run_id: str, options: Option
 @asynccontextmanager
 async def _setup(agent: Configuration, options: Options) -> AsyncGenerator[RunSetup, None]:
     """What the run needs, with the connections of its tool sources."""
-    redactor = Redactor([*agent.secrets, *find_secrets(options.deps)])
-    async with AsyncExitStack() as stack:
-        tools = agent.tools
+    above = options.host.secrets if options.host is not None else ()
+    secrets = (*above, *agent.secrets, *find_secrets(options.deps))
+    redactor = Redactor(secrets)
+    async with _opened(agent.sources) as listed:
+        tools, notes = agent.tools, ()
         if agent.sources:
-            more = [await stack.enter_async_context(s.opened()) for s in agent.sources]
-            tools = Toolset([*tools, *(tool for listed in more for tool in listed)])
+            tools = Toolset([*tools, *listed])
+            notes = agent.backend.tool_notes(listed.schemas)  # of the others it was asked before
         yield RunSetup(
             name=agent.name,
             backend=agent.backend,
@@ -163,11 +129,38 @@ async def _setup(agent: Configuration, options: Options) -> AsyncGenerator[RunSe
             tracing=agent.tracing,
             redact=redactor.text if redactor else _unchanged,
             redact_value=redactor.value if redactor else _unchanged,
+            redact_error=redactor.error,
+            secrets=secrets,
             cancel=options.cancel,
             deps=options.deps,
             host=options.host,
             watched=options.watched,
+            notes=notes,
         )
+
+
+@asynccontextmanager
+async def _opened(sources: Sequence[ToolSource]) -> AsyncGenerator[Toolset, None]:
+    """The tools of the sources, for as long as the context is open.
+
+    Sources may have task groups, which put what passes them into groups of exceptions: the run's
+    own error is raised as it is.
+    """
+    failure: BaseException | None = None
+    try:
+        async with AsyncExitStack() as stack:
+            try:
+                listed = [await stack.enter_async_context(s.opened()) for s in sources]
+                yield Toolset(tool for given in listed for tool in given)
+            except BaseException as error:
+                failure = error
+                raise
+    except BaseExceptionGroup:
+        # A cancelled body with a group is one that a source's own failure has cancelled.
+        if failure is None or isinstance(failure, anyio.get_cancelled_exc_class()):
+            raise
+    if failure is not None:
+        raise failure
 
 
 def _unchanged(value: Any) -> Any:
@@ -186,11 +179,14 @@ def _write_task(
         adopt_early_calls(trajectory)
         leave_calls(trajectory)
     elif agent.instructions:
-        message = SystemMessage(agent.instructions)
-        tokens = estimate_tokens(agent.instructions)
+        message = SystemMessage(setup.redact(agent.instructions))
+        tokens = estimate_tokens(message.content)
         trajectory.append("instructions", message, tokens=tokens)
-    add_documents(trajectory, documents)
-    told = hint(setup.planning, prefilled=agent.backend.renders_prompts) + agent.answer.hint
+    add_documents(trajectory, [setup.redact_value(document) for document in documents])
+    task = setup.redact(task)
+    told = hint(setup.planning, prefilled=agent.backend.renders_prompts)
+    if agent.answer.hint:
+        told += f"\n\n{agent.answer.hint}"
     tokens = estimate_tokens(task + told)
     trajectory.append("task", UserMessage(task + told), tokens=tokens, task=task)
 
@@ -208,8 +204,11 @@ async def execute(run: Run) -> RunResult[Any]:
             trace.finished(result)
     except BaseException as error:
         begun = any(entry.kind == "assistant" for entry in run.trajectory.newest_task())
+        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+        if (begun or cancelled) and not run.ended:
+            run.break_off(RunStatus.cancelled if cancelled else RunStatus.failed)
         with contextlib.suppress(StoreError):  # the error that is raised says more
-            if begun or isinstance(error, anyio.get_cancelled_exc_class()):
+            if begun or cancelled:
                 await journal.flush()
             else:
                 await journal.withdraw()
@@ -218,6 +217,7 @@ async def execute(run: Run) -> RunResult[Any]:
         await journal.flush(str(result.status))
     except StoreError as error:
         note = f"how the run ended could not be kept: {error}"
+        note = run.setup.redact(note)
         _log.warning("run %s: %s", run.run_id, note)
         return dataclasses.replace(result, notes=(*result.notes, note))
     return result

@@ -14,7 +14,6 @@ request a view of it. A limit sets the status and ends the machine; nothing is t
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Awaitable
@@ -35,14 +34,14 @@ from .errors import HermesError
 from .events import Correction, Emit, StepFinished
 from .hooks import AfterModel
 from .ledger import Ledger
+from .logbook import Logbook
 from .memory.journal import Journal
 from .memory.trajectory import unanswered
-from .memory.window import bytes_of
-from .messages import AssistantMessage, ToolMessage, UserMessage
+from .messages import AssistantMessage, ToolMessage
 from .observe import Observer
 from .plan_keeper import PlanKeeper
 from .results import RunResult, RunStatus, Usage
-from .resuming import EMPTY, mistake, steps_taken
+from .resuming import EMPTY, mistake
 from .sending import Sender
 from .setup import RunSetup
 from .subagents import Host
@@ -97,7 +96,6 @@ class Run:
         self._answer_now = setup.limits.max_tool_calls == 0
         # After a message that was only a plan.
         self._next_choice: ToolChoice = "auto"
-        self._answered_once = False  # so that long runs need not look for it
         self._finished_step = 0
         self._deadline = math.inf
         self._context = Context(
@@ -118,6 +116,7 @@ class Run:
             setup, self._context, journal, self._ledger, emit, self._plan.adopt, early
         )
         self._ending = Ending(setup, trajectory, self._sender, self._ledger)
+        self._log = Logbook(trajectory, self._context, self._sender, self._observer, self._ledger)
         self._asker = Asker(setup, self._sender, self._context, journal, self._ledger, emit)
         self._observer.host = Host(
             run_id=self.run_id,
@@ -128,7 +127,17 @@ class Run:
             tell=self._observer.told,
             ledger=self._ledger,
             watched=setup.watched,
+            secrets=setup.secrets,
         )
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is known how it ends."""
+        return self._ending.status is not None
+
+    def break_off(self, status: RunStatus) -> None:
+        """Write down how an exception that is raised has ended it, and what had been said."""
+        self._ending.end(status)
 
     @property
     def task(self) -> str:
@@ -153,6 +162,8 @@ class Run:
                     await self._machine()
                 except Exception as error:  # which the tasks of the calls would put into a group
                     failure = error
+                finally:
+                    self._ledger.settle()
             if failure is not None:
                 self._ending.fail(failure)
         if self._ending.status is None:
@@ -160,7 +171,13 @@ class Run:
             self._ending.end(RunStatus.timeout if timed_out else RunStatus.cancelled)
         if self._ending.status is RunStatus.completed:
             self._plan.finish()
-        return self._result(time.perf_counter() - started)
+        return self._ending.result(
+            self.run_id,
+            plan=self._plan.now,
+            pending=self._observer.pending_approvals,
+            context=self._context.use(),
+            seconds=time.perf_counter() - started,
+        )
 
     async def _machine(self) -> None:
         if self._stopped():
@@ -175,6 +192,9 @@ class Run:
         phase = self._first_phase()
         while phase is not Phase.DONE and not self._stopped():
             phase = await handlers[phase]()
+        if phase is Phase.OBSERVE and self._ending.status is RunStatus.stopped:
+            await self._let_calls_end()
+            await self._finish_step()
 
     def _stopped(self) -> bool:
         """Whether the run is over, also when the event loop has not cancelled it yet."""
@@ -194,9 +214,9 @@ class Run:
         last = self.trajectory.last_message
         if isinstance(last, AssistantMessage):
             # A resumed run: an answer that could not be used was the last thing that happened.
-            self._note(self._acceptance.mistake(last.content) or mistake(last.content))
+            self._log.note(self._acceptance.mistake(last.content) or mistake(last.content))
         if self._setup.planning == "explicit" and (
-            self._plan.now is None or self._was_noted(planning.REVISE)
+            self._plan.now is None or self._log.was_noted(planning.REVISE)
         ):
             return Phase.PLAN
         return Phase.CALL
@@ -205,23 +225,27 @@ class Run:
 
     async def _make_plan(self) -> Phase:
         before = self._plan.now
-        if before is not None and not self._was_noted(planning.REVISE):
-            self._note(planning.REVISE)
+        if before is not None and not self._log.was_noted(planning.REVISE):
+            self._log.note(planning.REVISE)
         turn = await self._asked(self._asker.ask_for_plan())
         if isinstance(turn, RunStatus) or not turn.whole or turn.message.calls or turn.failures:
             # It acts at once: that is no plan, but the call is worth more than the form.
             return await self._take(turn)
-        self._append_turn(turn)
+        refused = await self._refused(turn)
+        self._log.turn(turn)
+        if refused is not None:
+            again = await self._correct(refused)
+            return Phase.PLAN if again is Phase.CALL else again
         if self._plan.now is before:
             await self._plan.adopt(self._asker.step, turn.answer)  # a list without the word "Plan:"
-        self._note(planning.CARRY_OUT)
+        self._log.note(planning.CARRY_OUT)
         await self._finish_step()
         return Phase.CALL
 
     # -- CALL ---------------------------------------------------------------------------------
 
     async def _call(self) -> Phase:
-        plans = self._setup.planning == "inline" and self._first and not self._answer_now
+        plans = self._setup.planning == "inline" and self._log.first and not self._answer_now
         if plans and self._setup.backend.renders_prompts:
             turn = await self._asked(self._asker.ask_with_plan(self._plan.now))
         else:
@@ -233,28 +257,12 @@ class Run:
         try:
             return await asking
         except Exception:
-            self._keep_calls()
+            self._log.keep_calls(self._sender.said)
             await self._observer.settle()
             raise
         except BaseException:  # a cancellation: nothing can be waited for
-            self._keep_calls()
+            self._log.keep_calls(self._sender.said)
             raise
-
-    def _keep_calls(self) -> None:
-        """Write down a message that broke off behind calls that began."""
-        calls = self._observer.offered
-        if calls:
-            message = AssistantMessage(self._sender.said, calls=calls)
-            step = self._asker.step
-            self.trajectory.append("assistant", message, step=step, broken_off=True)
-            self._observer.written(step)
-
-    @property
-    def _first(self) -> bool:
-        """Whether the next message is the task's first."""
-        return not self._answered_once and not any(
-            entry.kind == "assistant" for entry in self.trajectory.newest_task()
-        )
 
     def _choice(self) -> ToolChoice:
         """What the next message is to be, where the backend can be told."""
@@ -279,11 +287,10 @@ class Run:
             return Phase.DONE
         if not turn.whole:
             return await self._take_broken_off(turn)
-        self._append_turn(turn)
-        if AfterModel in self._setup.hooks:
-            refused = await self._acceptance.refused(turn, self._asker.step)
-            if refused is not None:
-                return await self._refuse(turn, refused)
+        refused = await self._refused(turn)
+        self._log.turn(turn)
+        if refused is not None:
+            return await self._refuse(turn, refused)
         if turn.message.calls or turn.failures:
             return Phase.OBSERVE
         if turn.plan and not turn.answer:
@@ -302,11 +309,23 @@ class Run:
                 turn.answer if self._setup.answer.is_text and turn.answer else None
             )
         if message.calls:
-            self._observer.close(self._asker.step, RunStatus.stopped)
-            await self._observer.observe(self._asker.step)
+            await self._let_calls_end()
         self._ending.end(RunStatus.stopped)
         await self._finish_step()
         return Phase.DONE
+
+    async def _let_calls_end(self) -> None:
+        """Wait for what runs when the answer is stopped, and begin no more."""
+        self._observer.close(self._asker.step, RunStatus.stopped)
+        await self._observer.observe(self._asker.step)
+
+    async def _refused(self, turn: Turn) -> str | None:
+        """Why hooks do not take a message, which is not in the log before they do: a run that is
+        ended in between asks for another when it is resumed.
+        """
+        if AfterModel not in self._setup.hooks:
+            return None
+        return await self._acceptance.refused(turn, self._asker.step)
 
     async def _refuse(self, turn: Turn, reason: str) -> Phase:
         """Tell the model why its message is not taken."""
@@ -339,9 +358,9 @@ class Run:
 
     async def _correct(self, message: str) -> Phase:
         """Tell the model why its answer cannot be used; bounded."""
+        self._log.note(message)  # the last one, too, and at once: a resumed run goes on from there
         await self._finish_step()
         if self._count_correction(message):
-            self._note(message)
             await self._emit(Correction(message))
             return Phase.CALL
         return Phase.DONE
@@ -389,52 +408,13 @@ class Run:
         return Phase.CALL
 
     def _ask_for_the_answer(self) -> None:
-        self._note(planning.answer_note(self.task, small=self._small))
+        form = self._setup.answer.hint
+        self._log.note(planning.answer_note(self.task, small=self._small, form=form))
 
     @property
     def _small(self) -> bool:
         return self._asker.info is not None and self._asker.info.small
 
-    # -- the log ------------------------------------------------------------------------------
-
-    def _append_turn(self, turn: Turn) -> None:
-        failures = [dataclasses.asdict(failure) for failure in turn.failures.values()]
-        data: dict[str, Any] = {"failures": failures} if failures else {}
-        tokens = turn.usage.completion_tokens or None
-        self.trajectory.append(
-            "assistant", turn.message, step=self._asker.step, tokens=tokens, **data
-        )
-        self._answered_once = True
-        self._sender.charge(turn.usage)
-        self._context.learn(turn.usage)
-
     async def _finish_step(self) -> None:
         self._finished_step = step = self._asker.step
         await self._emit(StepFinished(step, self._ledger.by_step[step]))
-
-    def _note(self, text: str) -> None:
-        tokens = self._context.tokens(bytes_of(text))
-        self.trajectory.append("note", UserMessage(text), step=self._asker.step, tokens=tokens)
-
-    def _was_noted(self, text: str) -> bool:
-        """Whether this note is the newest message: an earlier run ended right behind it."""
-        return self.trajectory.last_message == UserMessage(text)
-
-    # -- the end ------------------------------------------------------------------------------
-
-    def _result(self, seconds: float) -> RunResult[Any]:
-        status = self._ending.status or RunStatus.cancelled
-        waiting = status is RunStatus.needs_approval
-        return RunResult(
-            output=self._ending.output,
-            status=status,
-            plan=self._plan.now,
-            steps=steps_taken(self.trajectory, self._ledger.by_step),
-            usage=dataclasses.replace(self._ledger.usage, seconds=seconds),
-            trajectory=self.trajectory,
-            run_id=self.run_id,
-            error=self._ending.error,
-            pending_approvals=self._observer.pending_approvals if waiting else (),
-            notes=tuple(self._sender.notes),
-            context=self._context.use(),
-        )

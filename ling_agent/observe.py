@@ -13,7 +13,6 @@ whatever ends the process.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -21,7 +20,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from .approvals import Approval, ask_for
-from .batch import Batch, Observed
+from .batch import Batch, Observed, call_text, failure_answer
+from .cancellation import stopped_by
 from .context import Context
 from .errors import StoreError
 from .events import ApprovalRequested, Emit, ToolFinished, ToolProgress, ToolStarted
@@ -39,8 +39,6 @@ from .results import RunStatus
 from .setup import RunSetup
 from .tools import CallRunner, RunContext, ToolOutcome, execute_one
 from .tracing import NO_TRACE, RunTrace
-
-_CALL_TEXT = 200  # characters
 
 
 class Observer:
@@ -172,6 +170,8 @@ class Observer:
                 await self._take(batch, id_, block)
         await self.settle()
         await self._relay.told()
+        # Not before: how far the calls come must not depend on when one is found not to run.
+        self._ledger.admit(-batch.unused)
         if (error := batch.failure or batch.error) is not None:
             raise error
         await self._flush(batch)
@@ -187,9 +187,9 @@ class Observer:
             return
         if isinstance(block, CallFailed):
             batch.blocks[id_] = block
-            await self._answer(batch, _failure(id_, block))
+            await self._answer(batch, failure_answer(id_, block))
             return
-        passed = await self._gate.passed(block)
+        passed = await self._gate.passed(block, batch.step)
         if isinstance(passed, ToolMessage):
             batch.blocks[id_] = block
             await self._answer(batch, passed)
@@ -211,9 +211,7 @@ class Observer:
 
     def _known(self, batch: Batch, call: ToolCall) -> ToolMessage | None:
         """The answer to a call that does not run again."""
-        tools = self._context.tools
-        again = call.name in tools and tools[call.name].idempotent
-        if call.id in batch.begun and not again:
+        if call.id in batch.begun and not self._may_run_again(call.name):
             return ToolMessage(call.id, call.name, INTERRUPTED, True)
         repetition = self._repeats.note(call, batch.step)
         if repetition is None:
@@ -224,6 +222,10 @@ class Observer:
         batch.repeated = batch.repeated or repetition.observation is not None
         return ToolMessage(call.id, call.name, reminder(call.name, repetition.observation))
 
+    def _may_run_again(self, name: str) -> bool:
+        tools = self._context.tools
+        return name in tools and tools[name].idempotent
+
     # -- running them -------------------------------------------------------------------------
 
     def _start(self, batch: Batch, block: ToolCall, call: ToolCall) -> None:
@@ -232,27 +234,24 @@ class Observer:
 
         async def ready() -> bool:
             nonlocal decided
-            try:
-                await self._relay.told(ApprovalRequested(call))
-                answer = await self._gate.ask(call)
-            except Exception as error:
-                batch.failure = error
-                answer = None
+            answer = await self._decision(batch, call)
             if isinstance(answer, ToolCall):
                 decided = answer
                 return True
-            self._ledger.admit(-1)
+            batch.unused += 1
+            self._running.discard(call.id)
             if answer is not None:
                 await self._answer(batch, answer)
-            elif batch.failure is None:
-                del batch.blocks[call.id]
-                batch.waiting[call.id] = call
-                batch.status = batch.status or RunStatus.needs_approval
             return False
 
         async def work() -> None:
             try:
-                await self._run(batch, block, decided)
+                if self._setup.cancel.stopped:  # what has not begun by then is left
+                    batch.unused += 1
+                    batch.status = batch.status or RunStatus.stopped
+                    return
+                if (text := await self._run(batch, block, decided)) is not None:
+                    self._repeats.observed(call, text)
             except Exception as error:
                 batch.failure = error
             except (KeyboardInterrupt, SystemExit) as error:
@@ -271,33 +270,51 @@ class Observer:
             ready=ready if self._gate.waits(call) else None,
         )
 
-    async def _run(self, batch: Batch, block: ToolCall, call: ToolCall) -> None:
+    async def _decision(self, batch: Batch, call: ToolCall) -> ToolCall | ToolMessage | None:
+        """What came of asking about a call; None when it is left to `Agent.resume`."""
+        answer: ToolCall | ToolMessage | None = None
+        try:
+            with stopped_by(self._setup.cancel):
+                await self._relay.told(ApprovalRequested(self._gate.shown(call)))
+                answer = await self._gate.ask(call, batch.step)
+        except Exception as error:
+            batch.failure = error
+            return None
+        if answer is None:
+            batch.waiting[call.id] = call
+            stopped = self._setup.cancel.stopped
+            why = RunStatus.stopped if stopped else RunStatus.needs_approval
+            batch.status = batch.status or why
+        return answer
+
+    async def _run(self, batch: Batch, block: ToolCall, call: ToolCall) -> str | None:
+        """Run a call and answer it; returns what the tool said, if it did."""
         if not await self._write_start(batch, block):
-            return
+            return None
         tools = self._context.tools
         self._ledger.ran(1)
         batch.started.add(call.id)
-        self._relay.send(ToolStarted(call))
+        self._relay.send(ToolStarted(self._gate.shown(call)))
         with self.trace.tool(call, tools.find(call.name)) as ended:
             outcome = await execute_one(tools, call, self._for_tools(batch))
-            outcome = self._gate.redacted(outcome)
+            outcome = await self._gate.after(call, outcome, batch.step)
             ended(outcome)
-        if outcome.waiting:
+        if not outcome.ended:
             batch.started.discard(call.id)
-            del batch.blocks[call.id]
             batch.waiting |= {inner.id: inner for inner in outcome.waiting}
-            batch.status = batch.status or RunStatus.needs_approval
-            return
+            why = RunStatus.needs_approval if outcome.waiting else RunStatus.stopped
+            batch.status = batch.status or why
+            return None
         if outcome.attempts == 0:
             self._ledger.ran(-1)
-            self._ledger.admit(-1)
+            batch.unused += 1
             batch.rejected.add(call.id)
-        text, is_error = await self._gate.after(call, outcome, batch.step)
-        self._repeats.observed(call, text)
-        if call.arguments != block.arguments:
-            text = f"{self._gate.changed(call)}\n{text}"
-        answer = ToolMessage(call.id, call.name, text, is_error)
+        said = outcome.text
+        changed = call.arguments != block.arguments
+        text = f"{self._gate.changed(call)}\n{said}" if changed else said
+        answer = ToolMessage(call.id, call.name, text, outcome.is_error)
         await self._answer(batch, answer, outcome)
+        return said
 
     def _for_tools(self, batch: Batch) -> RunContext[Any]:
         return RunContext(
@@ -306,7 +323,7 @@ class Observer:
             step=batch.step,
             usage=self._ledger.usage,
             sink=self._progress,
-            pins=self._context.pin,
+            pins=lambda text: self._context.pin(self._setup.redact(text)),
             host=self.host,
         )
 
@@ -333,7 +350,7 @@ class Observer:
         data: dict[str, Any] = {}
         block = batch.blocks[answer.call_id]
         if isinstance(block, ToolCall):
-            data["call"] = _call_text(block)
+            data["call"] = call_text(block)
         if self._context.is_memory_tool(answer.name):
             data["memory"] = True
         tokens = self._context.tokens(text_size(answer))
@@ -363,7 +380,10 @@ class Observer:
         if not batch.written:
             return
         for id_ in batch.started - batch.answers.keys():
-            answer = ToolMessage(id_, batch.blocks[id_].name or "", INTERRUPTED, True)
+            name = batch.blocks[id_].name or ""
+            if self._may_run_again(name):
+                continue  # by whoever goes on with the run
+            answer = ToolMessage(id_, name, INTERRUPTED, True)
             batch.answers[id_] = answer
             self._append(batch, answer)
 
@@ -371,21 +391,11 @@ class Observer:
         """Say which calls of the message wait."""
         for id_, block in unanswered(self._trajectory).items():
             if isinstance(block, ToolCall) and id_ not in batch.waiting:
-                passed = await self._gate.passed(block)
+                passed = await self._gate.passed(block, batch.step)
                 if isinstance(passed, ToolCall) and self._gate.waits(passed):
                     batch.waiting[id_] = passed
         told = batch.waiting if self._setup.approve is None else {}
-        self.pending_approvals = tuple(batch.waiting.values())
+        self.pending_approvals = tuple(map(self._gate.shown, batch.waiting.values()))
         ask_for(self._trajectory, self._context.tools, self.pending_approvals)
         for call in told.values():
-            await self._emit(ApprovalRequested(call))
-
-
-def _call_text(call: ToolCall) -> str:
-    """A call as text, for search and for the lines that stand in place of its result."""
-    text = f"{call.name}({json.dumps(call.arguments, ensure_ascii=False)})"
-    return text if len(text) <= _CALL_TEXT else text[: _CALL_TEXT - 1] + "…"
-
-
-def _failure(id_: str, failure: CallFailed) -> ToolMessage:
-    return ToolMessage(id_, failure.name or "", f"Error: {failure.message}", True)
+            await self._emit(ApprovalRequested(self._gate.shown(call)))

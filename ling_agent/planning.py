@@ -77,7 +77,7 @@ def hint(planning: Planning, *, prefilled: bool) -> str:
     return "" if planning == "inline" and prefilled else HINTS[planning]
 
 
-def answer_note(task: str, *, small: bool) -> str:
+def answer_note(task: str, *, small: bool, form: str = "") -> str:
     """What a model is told that has its results and goes on calling.
 
     A small model is told when its plan is carried out, since it does not notice by itself: behind
@@ -88,8 +88,11 @@ def answer_note(task: str, *, small: bool) -> str:
     Args:
         task: Said again when it is short: a small model takes the note for a new task.
         small: See `ModelInfo.small`.
+        form: Says how the answer has to be written, where that is not in words.
     """
     again = f"{task} " if len(task) <= _SHORT_TASK else ""
+    if form:
+        return f"{again}Answer from the results above.\n{form}"
     if small:
         return f"{again}Answer in one sentence from the result above."
     return f"{again}Answer in words from the results above."

@@ -28,6 +28,10 @@ from .turn import Turn, TurnReader
 _MAX_REFUSED = 3  # sizes are estimates: what is learned from a refusal may not be enough yet
 
 
+class RecordStopped(Exception):  # noqa: N818 - it is no error
+    """Raised when a record is stopped while it is written: it is no answer, and nothing is kept."""
+
+
 class Sender:
     """Sends requests for one run; used by one task at a time.
 
@@ -141,7 +145,10 @@ class Sender:
                 on_call=offer,
             )
 
-        turn = await self._send(reader)
+        try:
+            turn = await self._send(reader)
+        finally:
+            self._ledger.settle()
         self._learn(turn)
         return turn
 
@@ -149,10 +156,14 @@ class Sender:
         """Read the answer to a request, or what there is of it when it is stopped; another request
         is made when it did not fit.
         """
-        self._ledger.charge(Usage(requests=1))
         refused = 0
         while True:
             self._reader = reading = reader()
+            if self._setup.cancel.stopped:
+                self._ledger.charge(Usage())
+                return reading.broken_off()
+            if not refused:
+                self._ledger.charge(Usage(requests=1))
             try:
                 with stopped_by(self._setup.cancel):
                     turn = await self._traced(reading)
@@ -174,7 +185,11 @@ class Sender:
             return turn
 
     async def digest(self, note: str, max_tokens: int) -> str | None:
-        """What the model answers behind the live prompt to a note that is not kept."""
+        """What the model answers behind the live prompt to a note that is not kept.
+
+        Raises:
+            RecordStopped: It was told to say no more.
+        """
         limited = self._ledger.left.tokens < math.inf
         prompt = await self._context.total(exact_above=0) if limited else 0
         sampling = await self.affordable(prompt + self._context.tokens(len(note.encode())))
@@ -201,10 +216,15 @@ class Sender:
         try:
             # Not as other requests are sent: what it has said is no part of an answer, and when it
             # does not fit there is nothing to compact, for that is what it is about.
-            turn = await self._traced(reader)
+            with stopped_by(self._setup.cancel) as stopping:
+                turn = await self._traced(reader)
         except BackendError as error:
             self.note(f"no record of the dropped steps was written: {error}")
             return None
+        finally:
+            self._ledger.settle()
+        if stopping.cancelled_caught:
+            raise RecordStopped
         rest = dataclasses.replace(turn.usage, requests=turn.usage.requests - 1)
         self._ledger.charge(rest, step)
         self.charge(turn.usage, digest=True)
@@ -239,12 +259,13 @@ class Sender:
 
     def note(self, *parts: str) -> None:
         """Keep a line about what was degraded or decided, once."""
-        text = ": ".join(parts)
+        text = self._setup.redact(": ".join(parts))
         if text not in self.notes:
             self.notes.append(text)
 
     async def affordable(self, prompt_tokens: int | None = None) -> Sampling | None:
-        """The sampling settings, cut to what the token limits leave; None when that is nothing.
+        """The sampling settings of the next request, cut to what the token limits leave, which is
+        kept for it; None when that is nothing.
 
         Args:
             prompt_tokens: Of the next prompt, where that is known.
@@ -253,7 +274,7 @@ class Sender:
             return self.sampling
         if prompt_tokens is None:
             prompt_tokens = await self._context.total(exact_above=0)
-        return self._ledger.affordable(self.sampling, prompt_tokens)
+        return await self._ledger.promise(self.sampling, prompt_tokens)
 
 
 async def _nobody(*events: Event) -> None:

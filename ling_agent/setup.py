@@ -27,9 +27,12 @@ class RunSetup:
         name: The agent's.
         answer: What the answer has to be.
         redact: Takes secrets out of a text; returns the same object when there are none.
-        redact_value: The same for a value that a tool sends.
+        redact_value: The same for a value, such as a tool sends.
+        redact_error: The same for an exception, in place.
+        secrets: What they take out; a sub-agent must not show it either.
         host: The run that this one works for, when it is a sub-agent's.
         watched: Whether somebody looks at the events.
+        notes: What the backend cannot do for tools that are there for this run only.
     """
 
     name: str
@@ -44,8 +47,11 @@ class RunSetup:
     approve: Approver | None
     tracing: Tracer
     redact: Callable[[str], str]
-    redact_value: Callable[[object], object]
+    redact_value: Callable[[Any], Any]
+    redact_error: Callable[[BaseException], None]
+    secrets: tuple[object, ...]
     cancel: CancelToken
     deps: Any = None
     host: Host | None = None
     watched: bool = True
+    notes: tuple[str, ...] = ()

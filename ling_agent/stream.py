@@ -59,6 +59,8 @@ class RunStream(Generic[OutT]):
             return self._result
         if self._error is not None:
             raise self._error
+        if self.ended.is_set():
+            raise ConfigurationError("the run's task was cancelled: go on with Agent.resume")
         raise ConfigurationError("the run has not ended: read its events to the end first")
 
     def cancel(self) -> None:
@@ -161,7 +163,11 @@ async def running(
     """
     stream: RunStream[Any] = RunStream(token)
     if within is not None:
-        await _begin(within, stream, opened)
+        try:
+            await _begin(within, stream, opened)
+        except BaseException:
+            stream.close()
+            raise
         try:
             yield stream
         finally:

@@ -31,6 +31,7 @@ class Host:
         tell: Takes an event and waits for its reader.
         ledger: What it has cost and may still cost.
         watched: Whether somebody looks at its events.
+        secrets: What must not be shown.
     """
 
     run_id: str
@@ -41,6 +42,7 @@ class Host:
     tell: Callable[[Event], Awaitable[None]]
     ledger: Ledger
     watched: bool
+    secrets: tuple[object, ...]
 
     def child_id(self, call_id: str) -> str:
         """Name of the run that works for a call."""

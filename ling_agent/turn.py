@@ -191,7 +191,8 @@ class TurnReader:
             behind = self._parser.feed(self._splitter.finish()) + self._parser.finish("length")
             self._content += [event.text for event in behind if isinstance(event, TextDelta)]
             unfinished = any(isinstance(event, CallFailed) for event in behind)
-            self._keep_raw = self._keep_raw and not unfinished
+            thinks = self.partial.rfind("<think>") > self.partial.rfind("</think>")
+            self._keep_raw = self._keep_raw and not unfinished and not thinks
         turn = self._turn(Finished("length", Usage()))
         return dataclasses.replace(turn, failures={}, lost="", whole=False)
 

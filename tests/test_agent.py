@@ -29,6 +29,7 @@ from ling_agent.messages import SystemMessage, ToolMessage
 from ling_agent.testing import ScriptedBackend
 
 from .helpers import GUARD, StallingBackend, call, observations
+from .paced import PacedBackend, forever
 
 anyio_only = pytest.mark.anyio
 
@@ -290,8 +291,9 @@ class TestAsTool:
         (text,) = observations(await outer.run("x"))
         assert text == "Error: inner ended as failed: the model is gone"
 
-    async def test_cancelling_the_outer_run_cancels_it(self) -> None:
-        backend, token = StallingBackend(), CancelToken()
+    async def test_cancelling_the_outer_run_cancels_it_and_resuming_goes_on_with_it(self) -> None:
+        stalled, token = anyio.Event(), CancelToken()
+        backend = PacedBackend([stalled.set, forever], ["b"])
         inner = Agent(backend, name="inner")
         outer = Agent(ScriptedBackend([call("inner", task="x"), "a"]), tools=[inner.as_tool()])
         results: list[RunResult] = []
@@ -302,11 +304,12 @@ class TestAsTool:
         with anyio.fail_after(GUARD):
             async with anyio.create_task_group() as group:
                 group.start_soon(run)
-                await backend.stalled.wait()
+                await stalled.wait()
                 token.cancel()
         assert results[0].status is RunStatus.cancelled
-        assert backend.left
-        assert (await outer.resume(results[0].run_id)).output == "a"
+        assert backend.left == 1
+        resumed = await outer.resume(results[0].run_id)
+        assert (resumed.output, observations(resumed)) == ("a", ["b"])
 
 
 @anyio_only

@@ -45,7 +45,8 @@ EntryKind = Literal[
 
 ``assistant`` is one message of the model: its text, its reasoning and its calls, which are one
 string of bytes to the model. ``call`` says that a call has begun to run; one that began while its
-message was written stands in front of it, with its name and arguments. ``compaction`` changes what later prompts show, ``pin`` keeps something in them. ``withdrawal`` takes the entries since
+message was written stands in front of it, with its name and arguments. ``compaction`` changes what
+later prompts show, ``pin`` keeps something in them. ``withdrawal`` takes the entries since
 ``data["since"]`` out of the conversation: of a task that could not even begin.
 """
 

@@ -45,7 +45,9 @@ class ToolOutcome:
         value: What the function returned; None after an error.
         attempts: How often the function was called; 0 when the arguments did not fit.
         notes: For people: coercions of arguments, retries.
-        waiting: Calls of a sub-agent that a person has to decide first; the call has no result yet.
+        waiting: Calls of a sub-agent that a person has to decide first.
+        ended: Whether the call has a result; that of a sub-agent which waits or was stopped before
+            it said anything has none yet.
     """
 
     call_id: str
@@ -57,17 +59,18 @@ class ToolOutcome:
     attempts: int = 1
     notes: tuple[str, ...] = ()
     waiting: tuple[ToolCall, ...] = ()
+    ended: bool = True
 
 
 class CallsWait(Exception):  # noqa: N818 - it is no error
-    """Raised by the tool of a sub-agent that cannot go on before a person has decided.
+    """Raised by the tool of a sub-agent whose run has to be gone on with before it has a result.
 
     Args:
-        calls: What is to be decided.
+        calls: What a person has to decide first; nothing when the run was stopped.
     """
 
     def __init__(self, calls: tuple[ToolCall, ...]) -> None:
-        super().__init__("calls wait for approval")
+        super().__init__("the run has to be gone on with")
         self.calls = calls
 
 
@@ -107,7 +110,7 @@ async def execute_call(
     try:
         result = await _attempts(tool, call, ctx, call_id)
     except CallsWait as wait:
-        return dataclasses.replace(finish("", attempts=1), waiting=wait.calls)
+        return dataclasses.replace(finish("", attempts=1), waiting=wait.calls, ended=False)
     notes = (*call.coercions, *result.notes)
     if result.error:
         return finish(result.error, is_error=True, attempts=result.attempts, notes=notes)
