@@ -35,7 +35,7 @@ from .setup import RunSetup
 from .tools import Toolset
 from .tools.cutting import estimate_tokens
 from .tools.source import ToolSource
-from .tracing import RunStart
+from .tracing import RunStart, logged
 
 _log = logging.getLogger("ling_agent.agent")
 
@@ -199,7 +199,8 @@ async def execute(run: Run) -> RunResult[Any]:
     """
     journal = run.journal
     try:
-        with run.setup.tracing.run(_start(run)) as trace:
+        with run.setup.tracing.run(_start(run)) as traced:
+            trace = logged(traced, run.setup.name, run.run_id)
             result = await run.execute(trace)
             trace.finished(result)
     except BaseException as error:

@@ -13,7 +13,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
-from ..memory import RunInfo, prune
+from ..memory import RunInfo, delete_run, prune
 from .common import Subparsers, to_text
 from .keeping import find, open_existing
 from .tables import one_line, print_table
@@ -119,7 +119,8 @@ def delete(options: argparse.Namespace) -> int:
         deleted = 0
         try:
             for name in names:
-                store.delete(name)
+                if name in store:  # it may have gone with the run that it worked for
+                    delete_run(store, name)
                 deleted += 1
         finally:
             print(f"deleted {deleted} run{'' if deleted == 1 else 's'}")

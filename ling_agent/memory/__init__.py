@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from .journal import Journal, open_journal
-from .retention import prune
+from .retention import delete_run, prune
 from .search import Hit
 from .store import InMemoryStore, RunInfo, Store
 from .trajectory import Entry, EntryKind, Trajectory
@@ -43,6 +43,7 @@ __all__ = [
     "SQLiteStore",
     "Store",
     "Trajectory",
+    "delete_run",
     "prune",
     "rescue",
 ]

@@ -1,4 +1,4 @@
-"""`prune`: runs that have been kept long enough are deleted, in any store."""
+"""Runs are deleted with those of their sub-agents, in any store: `delete_run`, `prune`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 from datetime import timedelta
 
 from ..errors import ConfigurationError, StoreError
+from ..messages import AssistantMessage
 from .store import RunInfo, Store
+from .trajectory import Trajectory
 
 
 def prune(
@@ -15,7 +17,8 @@ def prune(
 ) -> list[str]:
     """Delete runs that were not written to for long; never one that somebody has.
 
-    With both arguments a run goes when either says so.
+    With both arguments a run goes when either says so. The runs of its sub-agents go with it, and
+    count for nothing while it is there.
 
     Args:
         store: Where they are kept.
@@ -42,8 +45,47 @@ def prune(
             seconds is not None and now - run.updated > seconds
         )
 
-    old = [run.run_id for place, run in enumerate(store.runs()) if goes(place, run)]
-    return [run_id for run_id in old if _deleted(store, run_id)]
+    runs = store.runs()
+    names = {run.run_id for run in runs}
+    roots = [run for run in runs if run.run_id.rpartition("/")[0] not in names]
+    old = [run.run_id for place, run in enumerate(roots) if goes(place, run)]
+    gone: list[str] = []
+    for run_id in old:
+        if _deleted(store, run_id):
+            below = sorted(name for name in names if name.startswith(f"{run_id}/"))
+            gone += [run_id, *(name for name in below if _deleted(store, name))]
+    return gone
+
+
+def delete_run(store: Store, run_id: str, trajectory: Trajectory | None = None) -> None:
+    """Delete a run and those of its sub-agents.
+
+    Args:
+        store: Where they are kept.
+        run_id: Name of the run.
+        trajectory: Its log, where that is at hand; it names the calls that sub-agents worked for.
+
+    Raises:
+        ConfigurationError: Somebody has it.
+        StoreError: It is not kept, or the store cannot be written.
+    """
+    log = _log(store, run_id) if trajectory is None else trajectory
+    store.delete(run_id)
+    for entry in log:
+        if isinstance(entry.message, AssistantMessage):
+            for call in entry.message.calls:
+                below = f"{run_id}/{call.id}"
+                if below in store:
+                    delete_run(store, below)
+
+
+def _log(store: Store, run_id: str) -> Trajectory:
+    try:
+        return store.load(run_id)
+    except StoreError:
+        if run_id not in store:
+            raise
+        return Trajectory()  # damaged: it can be deleted all the same
 
 
 def _deleted(store: Store, run_id: str) -> bool:

@@ -29,6 +29,7 @@ from ..agent import Agent
 from ..errors import ConfigurationError, StoreError
 from ..memory import InMemoryStore, Store, Trajectory
 from ..memory.journal import claimed, off_loop
+from ..memory.retention import delete_run
 from ..results import RunResult, RunStatus
 from .ask import Ask
 from .refusals import RefusedError, invalid
@@ -157,8 +158,10 @@ class Ending:
             return
         self._settled = True
         if not self._stays(result):
+            store, run_id = self._store, self._conversation.run_id
+            log = result.trajectory if result is not None else None
             with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
-                await off_loop(self._store, lambda: self._store.delete(self._conversation.run_id))
+                await off_loop(store, lambda: delete_run(store, run_id, log))
         self._admitted.release()
 
     def _stays(self, result: RunResult | None) -> bool:

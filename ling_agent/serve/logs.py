@@ -9,7 +9,7 @@ from typing import Any
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record; a request's parts are fields of their own under ``http``."""
+    """Formats a record; what a request or a run was has fields of its own, ``http`` and ``run``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON in ASCII."""
@@ -19,9 +19,10 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        http: Any = getattr(record, "http", None)
-        if http is not None:
-            told["http"] = http
+        for name in ("http", "run"):
+            fields: Any = getattr(record, name, None)
+            if fields is not None:
+                told[name] = fields
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
         return json.dumps(told, default=str)

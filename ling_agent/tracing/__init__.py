@@ -29,7 +29,17 @@ The loop calls a tracer so::
 
 from __future__ import annotations
 
+from .logged import logged
 from .otel import OpenTelemetry
 from .seam import NO_TRACE, NO_TRACER, Answer, RunStart, RunTrace, Tracer
 
-__all__ = ["NO_TRACE", "NO_TRACER", "Answer", "OpenTelemetry", "RunStart", "RunTrace", "Tracer"]
+__all__ = [
+    "NO_TRACE",
+    "NO_TRACER",
+    "Answer",
+    "OpenTelemetry",
+    "RunStart",
+    "RunTrace",
+    "Tracer",
+    "logged",
+]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ling_agent import ConfigurationError, Trajectory
+from ling_agent import ConfigurationError, StoreError, Trajectory
 from ling_agent.memory import InMemoryStore, RunInfo, Store
-from ling_agent.memory.retention import prune
+from ling_agent.memory.retention import delete_run, prune
 from ling_agent.memory.sqlite import SQLiteStore
-from ling_agent.messages import UserMessage
+from ling_agent.messages import AssistantMessage, ToolCall, UserMessage
 
 DAY = 86_400.0
 
@@ -84,3 +84,37 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
         prune(InMemoryStore(), keep=-1)
     with pytest.raises(ConfigurationError, match="older_than is -5"):
         prune(InMemoryStore(), older_than=-5)
+
+
+def write_with_sub_agents(store: Store, name: str) -> None:
+    """A run whose call a sub-agent worked for, whose call another one worked for."""
+    log = Trajectory()
+    call = ToolCall("call_1_0", "helper", {})
+    entries = [
+        log.append("task", UserMessage("x")),
+        log.append("assistant", AssistantMessage("", calls=(call,)), step=1),
+    ]
+    store.append(name, entries, status="completed")
+    store.append(f"{name}/call_1_0", entries, status="completed")
+    write(store, f"{name}/call_1_0/call_1_0")
+
+
+def test_the_runs_of_sub_agents_go_with_a_run(store: Store) -> None:
+    write_with_sub_agents(store, "a")
+    write_with_sub_agents(store, "ab")
+    delete_run(store, "a")
+    assert left(store) == {"ab", "ab/call_1_0", "ab/call_1_0/call_1_0"}
+    delete_run(store, "ab", store.load("ab"))
+    assert left(store) == set()
+    with pytest.raises(StoreError):
+        delete_run(store, "a")
+
+
+def test_the_runs_of_sub_agents_count_for_nothing(store: Store) -> None:
+    write_with_sub_agents(store, "old")
+    write(store, "new")
+    write(store, "gone/call_1_0")
+    write(store, "old/call_1_0")  # written to last, and not for itself
+    assert prune(store, keep=3) == []
+    assert set(prune(store, keep=2)) == {"old", "old/call_1_0", "old/call_1_0/call_1_0"}
+    assert left(store) == {"new", "gone/call_1_0"}
