@@ -1,7 +1,7 @@
 """Runs in the logs: what happened and what it cost, never what was said.
 
-The logger is ``ling_agent.run``: the end of a run at level INFO, its model requests and tool calls at
-DEBUG. A run that failed is no warning: its caller gets the error. Each record has the same as a
+The logger is ``ling_agent.run``: the end of a run at level INFO, its model requests and tool calls
+at DEBUG. A run that failed is no warning: its caller gets the error. Each record has the same as a
 dictionary, ``record.run``, for handlers that write fields.
 """
 
