@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .answers import AnswerError
+from .answers import AnswerError, AnswerSpec
 from .backends.base import ToolChoice
 from .errors import ConfigurationError, LingAgentError
-from .hooks import AfterModel, BeforeAnswer, Veto
+from .hooks import AfterModel, BeforeAnswer, Hooks, Veto
 from .planning import PlanSplitter
 from .setup import RunSetup
 from .turn import Turn
@@ -35,6 +36,25 @@ class Refused:
     message: str
     choice: ToolChoice = "auto"
     error: LingAgentError | None = None
+
+
+async def let_through(
+    moment: BeforeAnswer, hooks: Hooks, answer: AnswerSpec[Any], redact: Callable[[str], str]
+) -> Accepted | Refused:
+    """An output as hooks leave it.
+
+    Raises:
+        ConfigurationError: One has put something of another type in its place.
+    """
+    if BeforeAnswer not in hooks:
+        return Accepted(moment.output)
+    after = await hooks.call(moment)
+    if isinstance(after, Veto):
+        return Refused(redact(after.reason))
+    if not answer.holds(after.output):
+        what = "a text" if answer.is_text else "of the agent's output_type"
+        raise ConfigurationError(f"a hook: the output of BeforeAnswer must be {what}")
+    return Accepted(redact(after.output) if answer.is_text else after.output)
 
 
 class Acceptance:
@@ -74,17 +94,8 @@ class Acceptance:
                 return Refused("", error=error)
             self._repaired = True
             return Refused(_repair(error), choice="none")
-        if BeforeAnswer not in self._setup.hooks:
-            return Accepted(output)
         moment = BeforeAnswer(run_id=self._run_id, step=step, deps=self._setup.deps, output=output)
-        after = await self._setup.hooks.call(moment)
-        if isinstance(after, Veto):
-            return Refused(self._setup.redact(after.reason))
-        if not self._setup.answer.is_text:
-            return Accepted(after.output)
-        if not isinstance(after.output, str):
-            raise ConfigurationError("a hook: the output of BeforeAnswer must be a text")
-        return Accepted(self._setup.redact(after.output))
+        return await let_through(moment, self._setup.hooks, self._setup.answer, self._setup.redact)
 
     def mistake(self, text: str) -> str | None:
         """What to tell the model about an answer that ended an earlier run; None for nothing."""

@@ -8,11 +8,12 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from .accepting import Refused, let_through
 from .approvals import Approval, ApprovalRequest, Approver
 from .configuration import Configuration, Options
-from .errors import ToolError
+from .errors import LingAgentError, ToolError
 from .events import Emit, Event, SubagentEvent
-from .hooks import BeforeAnswer, Veto
+from .hooks import BeforeAnswer
 from .launch import execute, nobody, resumed, started
 from .loop import Run
 from .memory import Trajectory
@@ -21,8 +22,9 @@ from .messages import AssistantMessage, ToolCall
 from .planning import PlanSplitter
 from .results import RunResult, RunStatus
 from .resuming import is_complete
+from .secrets import Redactor, find_secrets
 from .subagents import Host
-from .tools import CallsWait, RunContext, Tool
+from .tools import CallsWait, ProgramError, RunContext, Tool
 
 
 def tool_of(agent: Configuration, *, name: str, description: str) -> Tool[..., Any]:
@@ -35,25 +37,34 @@ def tool_of(agent: Configuration, *, name: str, description: str) -> Tool[..., A
     """
 
     async def work(ctx: RunContext[Any], task: str) -> Any:
-        if not isinstance(ctx.host, Host):  # called outside of a run
-            async with started(agent, task, Options(deps=ctx.deps), nobody) as run:
-                return _output(agent, await execute(run), ctx.call_id)
-        host = ctx.host
-        inner = dataclasses.replace(
-            agent,
-            memory=agent.memory if agent.own_memory else host.memory,
-            approve=agent.approve or _inherited(host.approve, ctx.call_id),
-        )
-        run_id = host.child_id(ctx.call_id)
-        kept = await _kept(inner, run_id)
-        if kept is not None and is_complete(kept):
-            # Only what came of it could not be written down.
-            return await _answer(inner, kept, run_id, ctx.deps)
-        async with _opened(inner, host, ctx, task, goes_on=kept is not None) as run:
-            return _output(inner, await execute(run), ctx.call_id)
+        try:
+            return await _work(agent, ctx, task)
+        except (LingAgentError, CallsWait):
+            raise
+        except Exception as error:
+            raise ProgramError(error) from error
 
     # Whatever ended it, the same call goes on with its run: nothing is done twice.
     return Tool.from_function(work, name=name, description=description, idempotent=True)
+
+
+async def _work(agent: Configuration, ctx: RunContext[Any], task: str) -> Any:
+    if not isinstance(ctx.host, Host):  # called outside of a run
+        async with started(agent, task, Options(deps=ctx.deps), nobody) as run:
+            return _output(agent, await execute(run), ctx.call_id)
+    host = ctx.host
+    inner = dataclasses.replace(
+        agent,
+        memory=agent.memory if agent.own_memory else host.memory,
+        approve=agent.approve or _inherited(host.approve, ctx.call_id),
+    )
+    run_id = host.child_id(ctx.call_id)
+    kept = await _kept(inner, run_id)
+    if kept is not None and is_complete(kept):
+        # Only what came of it could not be written down.
+        return await _answer(inner, kept, run_id, host, ctx.deps)
+    async with _opened(inner, host, ctx, task, goes_on=kept is not None) as run:
+        return _output(inner, await execute(run), ctx.call_id)
 
 
 @asynccontextmanager
@@ -100,7 +111,9 @@ async def _kept(agent: Configuration, run_id: str) -> Trajectory | None:
     return await off_loop(store, lambda: store.load(run_id) if run_id in store else None)
 
 
-async def _answer(agent: Configuration, kept: Trajectory, run_id: str, deps: Any) -> Any:
+async def _answer(
+    agent: Configuration, kept: Trajectory, run_id: str, host: Host, deps: Any
+) -> Any:
     """The output of a run that is complete, as its hooks let it through.
 
     Raises:
@@ -110,13 +123,12 @@ async def _answer(agent: Configuration, kept: Trajectory, run_id: str, deps: Any
     splitter = PlanSplitter()
     text = message.content if isinstance(message, AssistantMessage) else ""
     output = agent.answer.read((splitter.feed(text) + splitter.finish()).strip())
-    if BeforeAnswer not in agent.hooks:
-        return output
     moment = BeforeAnswer(run_id=run_id, step=kept.last_step, deps=deps, output=output)
-    after = await agent.hooks.call(moment)
-    if isinstance(after, Veto):
-        raise ToolError(after.reason)
-    return after.output
+    redactor = Redactor((*host.secrets, *agent.secrets, *find_secrets(deps)))
+    accepted = await let_through(moment, agent.hooks, agent.answer, redactor.text)
+    if isinstance(accepted, Refused):
+        raise ToolError(accepted.message)
+    return accepted.output
 
 
 def _output(agent: Configuration, result: RunResult[Any], call_id: str) -> Any:
@@ -134,9 +146,11 @@ def _output(agent: Configuration, result: RunResult[Any], call_id: str) -> Any:
                 for call in result.pending_approvals
             )
         )
-    if result.output is None and result.status is RunStatus.stopped:
-        raise CallsWait(())
-    if result.output is None or result.status not in (RunStatus.completed, RunStatus.stopped):
+    if result.status is RunStatus.completed:
+        return result.output
+    if result.status is not RunStatus.stopped:
         why = result.error or result.output
         raise ToolError(f"{agent.name} ended as {result.status}" + (f": {why}" if why else ""))
+    if result.output is None:
+        raise CallsWait(())
     return result.output

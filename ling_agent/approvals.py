@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import ConfigurationError
-from .memory.trajectory import Trajectory, unanswered
+from .memory.trajectory import Block, Trajectory, unanswered
 from .messages import ToolCall
 from .tools import Tool, Toolset
+from .tools.problems import ArgumentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ def decide(
             raise ConfigurationError(f"approval of {call_id!r}: there is no such call; {known}")
     made = {id_: _from_data(_to_data(id_, decision)) for id_, decision in given.items()}
     for call_id, decision in made.items():
+        _check_edit(call_id, decision, unanswered(trajectory).get(call_id), tools)
+    for call_id, decision in made.items():
         keep(trajectory, call_id, decision, redact)
     kept = [entry.data for entry in trajectory if entry.kind == "approval"]
     earlier = {
@@ -141,6 +144,22 @@ def _waiting(trajectory: Trajectory, tools: Toolset) -> set[str]:
         and tools[call.name].needs_approval(call.arguments)
     }
     return asked | needed
+
+
+def _check_edit(call_id: str, decision: Approval, call: Block | None, tools: Toolset) -> None:
+    """Refuse arguments that do not fit, while they can still be given anew.
+
+    Raises:
+        ConfigurationError: They do not.
+    """
+    if isinstance(decision, Edit) and isinstance(call, ToolCall) and call.name in tools:
+        try:
+            tools[call.name].validate(dict(decision.arguments))
+        except ArgumentError as error:
+            lines = "; ".join(error.message.splitlines())
+            raise ConfigurationError(
+                f"Edit of {call_id}: {call.name} does not take this: {lines}"
+            ) from None
 
 
 def _is_asked(data: Mapping[str, Any]) -> bool:

@@ -37,7 +37,6 @@ from .turn import FirstCall, Turn
 _UNKNOWN_WINDOW = (
     "the context window is unknown, so nothing is compacted: pass Memory(context_window=…)"
 )
-_MAX_REFUSED = 3  # sizes are estimates: what is learned from a refusal may not be enough yet
 
 
 class Asker:

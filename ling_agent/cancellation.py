@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -15,35 +15,34 @@ Subscribe = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 class _Signal:
-    """Something that is said once; safe in any thread and in signal handlers."""
+    """Something that is said once; safe in any thread and in signal handlers.
+
+    Without a lock: a signal handler runs between any two operations of its own thread, so one that
+    the thread can take twice keeps nothing apart. Each callback is whosever takes it out.
+    """
 
     def __init__(self) -> None:
-        # Reentrant: a signal handler may set it while its own thread holds the lock.
-        self._lock = threading.RLock()
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: deque[Callable[[], None]] = deque()
         self.is_set = False
 
     def set(self) -> None:
-        with self._lock:
-            if self.is_set:
+        self.is_set = True
+        while True:
+            try:
+                callback = self._callbacks.popleft()
+            except IndexError:
                 return
-            self.is_set = True
-            callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
             callback()
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
-        with self._lock:
-            if not self.is_set:
-                self._callbacks.append(callback)
-                return lambda: self._forget(callback)
-        callback()
-        return lambda: None
+        self._callbacks.append(callback)
+        if self.is_set:  # before, or by a handler that has come in between
+            self.set()
+        return lambda: self.forget(callback)
 
-    def _forget(self, callback: Callable[[], None]) -> None:
-        with self._lock:
-            if callback in self._callbacks:
-                self._callbacks.remove(callback)
+    def forget(self, callback: Callable[[], None]) -> None:
+        with contextlib.suppress(ValueError):  # it was called
+            self._callbacks.remove(callback)
 
 
 class CancelToken:

@@ -112,8 +112,13 @@ def configured(
     """
     if planning not in HINTS:
         raise ConfigurationError(f"planning={planning!r}: write 'off', 'inline' or 'explicit'")
-    if not isinstance(memory, Memory | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigurationError(f"memory={memory!r}: give a Memory, such as Memory(store)")
+    _check("memory", memory, Memory, "a Memory, such as Memory(store)")
+    _check("limits", limits, Limits, "a Limits object, such as Limits(max_steps=8)")
+    _check("sampling", sampling, Sampling, "a Sampling, such as Sampling(temperature=0.7)")
+    if tracing is not None and not callable(getattr(tracing, "run", None)):
+        raise ConfigurationError(f"tracing={tracing!r}: give a tracer, such as OpenTelemetry()")
+    if approve is not None and not callable(approve):  # pyright: ignore[reportUnnecessaryComparison]
+        raise ConfigurationError(f"approve={approve!r}: give a function")
     given = _tuple("tools", tools, "functions and Tool objects")
     functions = _tuple("hooks", hooks, "functions")
     return Configuration(
@@ -135,6 +140,11 @@ def configured(
         secrets=tuple(secrets),
         own_memory=memory is not None,
     )
+
+
+def _check(name: str, value: object, kind: type[Any], what: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(f"{name}={value!r}: give {what}")
 
 
 def _is_source(item: Any) -> bool:

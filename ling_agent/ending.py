@@ -17,7 +17,7 @@ from .setup import RunSetup
 
 
 class Ending:
-    """Takes the end of one run; the first one counts.
+    """Takes the end of one run; an error counts also when the run had ended otherwise.
 
     Args:
         setup: Whether the answer is text, and what must not be written down.

@@ -61,7 +61,7 @@ class PlanUpdated:
 
 @dataclass(frozen=True, slots=True)
 class ToolStarted:
-    """A call is complete and valid and now runs."""
+    """A call is complete and now runs, unless its arguments do not fit: then it was answered."""
 
     call: ToolCall
 

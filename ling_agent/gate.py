@@ -43,7 +43,7 @@ class Gate:
         self._journal = journal
         self._context = context
         self._decisions = decisions
-        self._asking = anyio.Lock()  # one question at a time
+        self._asking = anyio.Lock()
 
     async def passed(self, call: ToolCall, step: int) -> ToolCall | ToolMessage:
         """The call as it is to run, or the answer that says that it does not."""
@@ -63,18 +63,23 @@ class Gate:
 
     async def ask(self, call: ToolCall, step: int) -> ToolCall | ToolMessage | None:
         """Have a call decided; None when that is left to a later time."""
-        assert self._setup.approve is not None
-        async with self._asking:
-            tool = self._context.tools[call.name]
-            shown = copy.deepcopy(call)
-            answer = self._setup.approve(ApprovalRequest(shown, tool, self._journal.run_id))
-            decision: Approval | None = await answer if inspect.isawaitable(answer) else answer
+        tool = self._context.tools[call.name]
+        decision = await self.decide(
+            ApprovalRequest(copy.deepcopy(call), tool, self._journal.run_id)
+        )
         if decision is None:
             return None
         keep(self._journal.trajectory, call.id, decision, self._setup.redact_value)
         self._decisions[call.id] = Deny() if decision is False else decision
         # What was approved runs as it was shown: it has passed the hooks.
         return call if decision is True else await self.passed(call, step)
+
+    async def decide(self, request: ApprovalRequest) -> Approval | None:
+        """What the agent's function says, which sub-agents may ask, too: one question at a time."""
+        assert self._setup.approve is not None
+        async with self._asking:
+            answer = self._setup.approve(request)
+            return await answer if inspect.isawaitable(answer) else answer
 
     async def _hooked(self, call: ToolCall, step: int) -> ToolCall | ToolMessage:
         if BeforeTool not in self._setup.hooks:

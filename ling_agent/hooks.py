@@ -20,12 +20,14 @@ The first and the last are the places for guardrails on input and output. What t
 written is never changed: prompts would change behind the cache's back. While there is an
 `AfterModel` hook calls wait for the end of their message, since it may refuse them; a message whose
 hook was interrupted is not taken, and asked for again by `Agent.resume`. What a limit or a stop has
-cut (the ``output`` of a run that did not complete) passes neither `AfterModel` nor `BeforeAnswer`.
+cut (the ``output`` of a run that did not complete) passes neither `AfterModel` nor `BeforeAnswer`;
+calls in it that `AfterModel` should have seen are left out.
 
 A `BeforeModel` veto in front of the first request raises `Vetoed`, and nothing is kept: there is no
 work to be lost yet. A call passes `BeforeTool` before it is approved, and runs as it was approved;
 what a person edits passes it again. Calls that are still open when a run is resumed pass it again,
-too. Every change is checked: a `ConfigurationError` says what is wrong with it.
+too. Every change but that of a typed ``output`` is checked: a `ConfigurationError` says what is
+wrong with it.
 
 An exception in a hook is an error of the program: it ends the run and is raised. What was done
 until then is kept.

@@ -35,7 +35,7 @@ from .setup import RunSetup
 from .tools import Toolset
 from .tools.cutting import estimate_tokens
 from .tools.source import ToolSource
-from .tracing import RunStart, logged
+from .tracing import RunStart, logged, logged_broken
 
 _log = logging.getLogger("ling_agent.agent")
 
@@ -206,8 +206,10 @@ async def execute(run: Run) -> RunResult[Any]:
     except BaseException as error:
         begun = any(entry.kind == "assistant" for entry in run.trajectory.newest_task())
         cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+        status = RunStatus.cancelled if cancelled else RunStatus.failed
+        logged_broken(run.setup.name, run.run_id, status, error)
         if (begun or cancelled) and not run.ended:
-            run.break_off(RunStatus.cancelled if cancelled else RunStatus.failed)
+            run.break_off(status)
         with contextlib.suppress(StoreError):  # the error that is raised says more
             if begun or cancelled:
                 await journal.flush()

@@ -98,7 +98,8 @@ class Ledger:
         """The sampling settings of the next request, cut to the tokens that are left for it, which
         are kept for it until `settle`; None when that is nothing.
 
-        What others may still spend is waited for before anything is cut.
+        What others may still spend is waited for before anything is cut. Nobody waits for ever: who
+        waits has nothing promised (it is given back first), and who has waits for no promise.
         """
         self.settle()
         while True:

@@ -14,6 +14,7 @@ request a view of it. A limit sets the status and ends the machine; nothing is t
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Awaitable
@@ -122,7 +123,7 @@ class Run:
             run_id=self.run_id,
             memory=setup.memory,
             cancel=setup.cancel,
-            approve=setup.approve,
+            approve=self._observer.gate.decide if setup.approve is not None else None,
             decisions=decisions,
             tell=self._observer.told,
             ledger=self._ledger,
@@ -303,8 +304,11 @@ class Run:
     async def _take_broken_off(self, turn: Turn) -> Phase:
         """Keep what the model had said when it was stopped; what runs already finishes."""
         message = turn.message
+        if message.calls and AfterModel in self._setup.hooks:
+            # No hook has seen them, so `Agent.resume` must not find them.
+            message = dataclasses.replace(message, calls=(), raw=None)
         if message.calls or turn.answer:
-            self.trajectory.append("assistant", message, step=self._asker.step, broken_off=True)
+            self._log.broken_off(message)
             self._ending.output = (
                 turn.answer if self._setup.answer.is_text and turn.answer else None
             )

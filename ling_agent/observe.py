@@ -34,10 +34,11 @@ from .memory.trajectory import Block, started, unanswered
 from .memory.window import text_size
 from .messages import ToolCall, ToolMessage
 from .relay import Relay
-from .repeats import RepeatGuard, reminder
+from .repeats import RepeatGuard, Repetition, reminder
 from .results import RunStatus
 from .setup import RunSetup
-from .tools import CallRunner, RunContext, ToolOutcome, execute_one
+from .subagents import Host
+from .tools import CallRunner, ProgramError, RunContext, ToolOutcome, execute_one
 from .tracing import NO_TRACE, RunTrace
 
 
@@ -53,6 +54,7 @@ class Observer:
         ledger: Where calls are counted.
 
     Attributes:
+        gate: What calls have to pass.
         pending_approvals: Calls that wait for a decision, when that ended the run.
         told: Sends events behind those of tools and waits for their reader.
         trace: Takes the calls that run.
@@ -74,7 +76,7 @@ class Observer:
         self._context = context
         self._emit = emit
         self._ledger = ledger
-        self._gate = Gate(setup, journal, context, approvals)
+        self.gate = Gate(setup, journal, context, approvals)
         self._repeats = RepeatGuard(setup.limits.repeat_limit)
         self._batch = Batch(0)
         self._running: set[str] = set()
@@ -85,7 +87,7 @@ class Observer:
         self.pending_approvals: tuple[ToolCall, ...] = ()
         self.told = self._relay.told
         self.trace: RunTrace = NO_TRACE
-        self.host: object = None
+        self.host: Host | None = None
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncGenerator[None, None]:
@@ -189,12 +191,13 @@ class Observer:
             batch.blocks[id_] = block
             await self._answer(batch, failure_answer(id_, block))
             return
-        passed = await self._gate.passed(block, batch.step)
+        passed = await self.gate.passed(block, batch.step)
         if isinstance(passed, ToolMessage):
             batch.blocks[id_] = block
+            self._repeated(batch, block, refused=True)
             await self._answer(batch, passed)
             return
-        if self._gate.waits(passed) and self._setup.approve is None:
+        if self.gate.waits(passed) and self._setup.approve is None:
             batch.waiting[id_] = passed
             batch.status = RunStatus.needs_approval
             return
@@ -213,14 +216,21 @@ class Observer:
         """The answer to a call that does not run again."""
         if call.id in batch.begun and not self._may_run_again(call.name):
             return ToolMessage(call.id, call.name, INTERRUPTED, True)
-        repetition = self._repeats.note(call, batch.step)
+        repetition = self._repeated(batch, call)
         if repetition is None:
             return None
-        if repetition.at_limit:
-            batch.status = RunStatus.repeating
         # Within one message it is no sign of anything: the model has not read the result yet.
         batch.repeated = batch.repeated or repetition.observation is not None
         return ToolMessage(call.id, call.name, reminder(call.name, repetition.observation))
+
+    def _repeated(
+        self, batch: Batch, call: ToolCall, *, refused: bool = False
+    ) -> Repetition | None:
+        """What a call repeats, if anything; too many of them end the run."""
+        repetition = self._repeats.note(call, batch.step, refused=refused)
+        if repetition is not None and repetition.at_limit:
+            batch.status = RunStatus.repeating
+        return repetition
 
     def _may_run_again(self, name: str) -> bool:
         tools = self._context.tools
@@ -241,6 +251,7 @@ class Observer:
             batch.unused += 1
             self._running.discard(call.id)
             if answer is not None:
+                self._repeats.observed(call, answer.content)
                 await self._answer(batch, answer)
             return False
 
@@ -253,7 +264,7 @@ class Observer:
                 if (text := await self._run(batch, block, decided)) is not None:
                     self._repeats.observed(call, text)
             except Exception as error:
-                batch.failure = error
+                batch.failure = error.error if isinstance(error, ProgramError) else error
             except (KeyboardInterrupt, SystemExit) as error:
                 # Out of a task of its own it would end asyncio's loop, with everything in it.
                 assert self._group is not None
@@ -267,7 +278,7 @@ class Observer:
         self._runner.start(
             work,
             exclusive=call.name in tools and tools[call.name].exclusive,
-            ready=ready if self._gate.waits(call) else None,
+            ready=ready if self.gate.waits(call) else None,
         )
 
     async def _decision(self, batch: Batch, call: ToolCall) -> ToolCall | ToolMessage | None:
@@ -275,8 +286,8 @@ class Observer:
         answer: ToolCall | ToolMessage | None = None
         try:
             with stopped_by(self._setup.cancel):
-                await self._relay.told(ApprovalRequested(self._gate.shown(call)))
-                answer = await self._gate.ask(call, batch.step)
+                await self._relay.told(ApprovalRequested(self.gate.shown(call)))
+                answer = await self.gate.ask(call, batch.step)
         except Exception as error:
             batch.failure = error
             return None
@@ -294,10 +305,10 @@ class Observer:
         tools = self._context.tools
         self._ledger.ran(1)
         batch.started.add(call.id)
-        self._relay.send(ToolStarted(self._gate.shown(call)))
+        self._relay.send(ToolStarted(self.gate.shown(call)))
         with self.trace.tool(call, tools.find(call.name)) as ended:
             outcome = await execute_one(tools, call, self._for_tools(batch))
-            outcome = await self._gate.after(call, outcome, batch.step)
+            outcome = await self.gate.after(call, outcome, batch.step)
             ended(outcome)
         if not outcome.ended:
             batch.started.discard(call.id)
@@ -311,7 +322,7 @@ class Observer:
             batch.rejected.add(call.id)
         said = outcome.text
         changed = call.arguments != block.arguments
-        text = f"{self._gate.changed(call)}\n{said}" if changed else said
+        text = f"{self.gate.changed(call)}\n{said}" if changed else said
         answer = ToolMessage(call.id, call.name, text, outcome.is_error)
         await self._answer(batch, answer, outcome)
         return said
@@ -391,11 +402,11 @@ class Observer:
         """Say which calls of the message wait."""
         for id_, block in unanswered(self._trajectory).items():
             if isinstance(block, ToolCall) and id_ not in batch.waiting:
-                passed = await self._gate.passed(block, batch.step)
-                if isinstance(passed, ToolCall) and self._gate.waits(passed):
+                passed = await self.gate.passed(block, batch.step)
+                if isinstance(passed, ToolCall) and self.gate.waits(passed):
                     batch.waiting[id_] = passed
         told = batch.waiting if self._setup.approve is None else {}
-        self.pending_approvals = tuple(map(self._gate.shown, batch.waiting.values()))
+        self.pending_approvals = tuple(map(self.gate.shown, batch.waiting.values()))
         ask_for(self._trajectory, self._context.tools, self.pending_approvals)
         for call in told.values():
-            await self._emit(ApprovalRequested(self._gate.shown(call)))
+            await self._emit(ApprovalRequested(self.gate.shown(call)))

@@ -54,11 +54,11 @@ class PlanKeeper:
     async def advance(self) -> bool:
         """Take the next step as done; whether the plan is carried out with it."""
         before = self.now
-        if before is None:
+        if before is None or planning.is_done(before):
             return False
         self.now = planning.advance(before)
         await self._emit(PlanUpdated(self.now))
-        return self.now != before and planning.is_done(self.now)
+        return planning.is_done(self.now)
 
     @property
     def revisable(self) -> bool:

@@ -49,17 +49,18 @@ class RepeatGuard:
         self._news = 0
         self._seen: dict[str, _Seen] = {}
 
-    def note(self, call: ToolCall, step: int) -> Repetition | None:
-        """Register a call that is about to run.
+    def note(self, call: ToolCall, step: int, *, refused: bool = False) -> Repetition | None:
+        """Register a call that is about to run, or that was refused.
 
         Args:
             call: What the model asked for.
             step: Number of the message that it is part of.
+            refused: Whether it does not run. The same call may the next time: that is another one.
 
         Returns:
-            What it repeats; None when it is to be run.
+            What it repeats; None when it is new.
         """
-        key = _key(call)
+        key = f"refused {_key(call)}" if refused else _key(call)
         seen = self._seen.get(key)
         if seen is None:
             self._news += 1

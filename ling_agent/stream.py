@@ -129,8 +129,10 @@ class RunStream(Generic[OutT]):
                 task_status.started(None)
                 await self.emit(RunStarted(run.run_id, run.task))
                 result: RunResult[Any] = await execute(run)
-            await self.emit(RunFinished(result))
-            self._result = result
+            try:
+                await self.emit(RunFinished(result))
+            finally:  # also when the wait for the reader is cancelled: the run has ended
+                self._result = result
         except Exception as error:
             self._error = error
             if not begun:

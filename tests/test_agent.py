@@ -69,6 +69,12 @@ class TestConfiguration:
         with pytest.raises(ConfigurationError, match="bare"):
             Agent(ScriptedBackend([]), tools=[bare])  # pyright: ignore
 
+    @pytest.mark.parametrize("name", ["memory", "limits", "sampling", "tracing", "approve"])
+    def test_an_argument_of_another_type_is_refused(self, name: str) -> None:
+        values: dict[str, Any] = {name: {"max_steps": 3}}
+        with pytest.raises(ConfigurationError, match=f"{name}=.*: give a"):
+            Agent(ScriptedBackend([]), **values)
+
     def test_an_output_type_without_a_json_form_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="output_type"):
             Agent(ScriptedBackend([]), output_type=print)  # type: ignore[arg-type]

@@ -118,3 +118,13 @@ async def test_an_edit_is_copied() -> None:
     arguments["options"]["n"] = 2
     result = await shop.agent.resume(run_id, approvals={FIRST: True})
     assert "bought d {'n': 1}" in observations(result)[-1]
+
+
+async def test_an_edit_that_does_not_fit_is_told_while_it_can_be_given_anew() -> None:
+    shop = Shop()
+    result = await shop.agent.run("x")
+    with pytest.raises(ConfigurationError, match=f"Edit of {FIRST}: buy does not take this: "):
+        await shop.agent.resume(result.run_id, approvals={FIRST: Edit({"item": ["a"]})})
+    again = await shop.agent.resume(result.run_id)
+    assert [call.id for call in again.pending_approvals] == [FIRST, SECOND]
+    assert shop.ran == []

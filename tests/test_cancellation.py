@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
 
 from ling_agent import Agent, CancelToken, RunResult, RunStatus, tool
+from ling_agent.cancellation import _Signal  # pyright: ignore[reportPrivateUsage]
 from ling_agent.events import RunFinished, TextDelta, ToolStarted
 from ling_agent.testing import ScriptedBackend
 
@@ -265,6 +270,63 @@ def test_callbacks_are_called_once_and_can_be_undone() -> None:
     token.on_cancel(lambda: called.append("late"))
     assert called == ["a", "late"]
     assert token.cancelled
+
+
+def lines_of(function: Callable[..., object]) -> list[int]:
+    """The lines of a function's body, from 1."""
+    code = function.__code__  # type: ignore[attr-defined]
+    return sorted({line for *_, line in code.co_lines() if line and line > code.co_firstlineno})
+
+
+@contextlib.contextmanager
+def interrupted_at(function: Callable[..., object], line: int, handler: Callable[[], None]) -> Any:
+    """A handler is called in front of a line, as one of a signal may be."""
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code is not function.__code__:  # type: ignore[attr-defined]
+            return None
+        if event == "line" and frame.f_lineno == line:
+            sys.settrace(None)
+            handler()
+            return None
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.parametrize("line", lines_of(_Signal.subscribe))
+def test_a_signal_handler_that_comes_while_a_callback_is_registered(line: int) -> None:
+    word, called = _Signal(), list[str]()
+    with interrupted_at(_Signal.subscribe, line, word.set):
+        undo = word.subscribe(lambda: called.append("a"))
+    word.set()
+    assert called == ["a"]
+    undo()
+
+
+@pytest.mark.parametrize("line", lines_of(_Signal.forget))
+def test_a_signal_handler_that_comes_while_a_callback_is_taken_back(line: int) -> None:
+    word, called = _Signal(), list[str]()
+    undo = word.subscribe(lambda: called.append("a"))
+    with interrupted_at(_Signal.forget, line, word.set):
+        undo()
+    word.set()
+    assert len(called) <= 1
+
+
+@pytest.mark.parametrize("line", lines_of(_Signal.set))
+def test_a_signal_handler_that_comes_while_the_callbacks_are_called(line: int) -> None:
+    word, called = _Signal(), list[str]()
+    for name in "abc":
+        word.subscribe(lambda name=name: called.append(name))  # type: ignore[misc]
+    with interrupted_at(_Signal.set, line, word.set):
+        word.set()
+    assert sorted(called) == ["a", "b", "c"]
 
 
 def test_a_token_may_be_cancelled_after_its_loop_has_ended() -> None:

@@ -37,6 +37,7 @@ from ling_agent.testing import Reply, ScriptedBackend
 
 from .helpers import GUARD, call, calls, kinds, observations, stream
 from .hooked import Shelf, hide, no_tea, notes, requests, upper
+from .paced import PacedBackend, forever
 
 pytestmark = pytest.mark.anyio
 
@@ -150,6 +151,23 @@ async def test_a_message_is_not_taken_before_its_hook_has_spoken() -> None:
     again = await agent.resume(results[0].run_id)
     assert again.output == "done"
     assert shelf.asked == ["jam"]
+
+
+@pytest.mark.parametrize("renders", [True, False])
+async def test_calls_of_a_stopped_message_are_not_run_by_resume(renders: bool) -> None:
+    """Nobody has judged it, so `resume` asks again in place of running what it calls."""
+    shelf, token = Shelf(), CancelToken()
+    tea = ["I look: ", call("look", item="tea"), token.stop, " and more", forever]
+    backend = PacedBackend(tea, [call("look", item="jam")], ["done"], renders_prompts=renders)
+    agent = Agent(backend, tools=shelf.tools, hooks=[no_tea], planning="off")
+    with anyio.fail_after(GUARD):
+        stopped = await agent.run("x", cancel=token)
+        assert (stopped.status, stopped.output) == (RunStatus.stopped, "I look:  and more")
+        resumed = await agent.resume(stopped.run_id)
+    assert resumed.output == "done"
+    assert shelf.asked == ["jam"]
+    first, second, _ = backend.prompts()
+    assert "tea" not in second.removeprefix(first)
 
 
 # -- exceptions -----------------------------------------------------------------------------------

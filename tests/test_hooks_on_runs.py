@@ -11,6 +11,7 @@ import pytest
 
 from ling_agent import (
     Agent,
+    ConfigurationError,
     Limits,
     RunStatus,
     Sampling,
@@ -203,6 +204,15 @@ async def test_the_output_has_the_agents_type() -> None:
 
     agent = Agent(ScriptedBackend(['{"answer": 21}']), output_type=int, hooks=[double])
     assert (await agent.run("x")).output == 42
+
+
+async def test_before_answer_cannot_put_another_type_in_its_place() -> None:
+    def nonsense(moment: BeforeAnswer) -> BeforeAnswer:
+        return dataclasses.replace(moment, output="five")
+
+    agent = Agent(ScriptedBackend(["5"]), output_type=int, planning="off", hooks=[nonsense])
+    with pytest.raises(ConfigurationError, match="must be of the agent's output_type"):
+        await agent.run("x")
 
 
 async def test_a_veto_is_in_the_conversation_before_anybody_can_end_the_run() -> None:

@@ -47,6 +47,32 @@ def deciding(decision: Approval) -> Callable[[ApprovalRequest], Approval]:
     return approve
 
 
+async def test_a_refused_call_that_is_made_again_and_again_ends_the_run() -> None:
+    def never(moment: BeforeTool) -> Veto:
+        return Veto("not that one")
+
+    shelf = Shelf()
+    agent = shelf.agent(*[call("look", item="tea")] * 9, hooks=[never])
+    result = await agent.run("x")
+    assert result.status is RunStatus.repeating
+    assert observations(result) == ["Error: not that one"] * 3
+
+
+async def test_a_call_that_is_let_pass_the_second_time_runs() -> None:
+    refused: list[str] = []
+
+    def later(moment: BeforeTool) -> Veto | None:
+        if len(refused) < 2:
+            refused.append(moment.call_id)
+            return Veto("not now")
+        return None
+
+    shelf = Shelf()
+    result = await shelf.agent(*[call("look", item="tea")] * 3, "done", hooks=[later]).run("x")
+    assert result.output == "done"
+    assert observations(result) == ["Error: not now", "Error: not now", "tea: on the shelf"]
+
+
 # -- BeforeTool -----------------------------------------------------------------------------------
 
 

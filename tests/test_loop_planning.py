@@ -55,6 +55,17 @@ async def test_inline_asks_in_the_task_and_keeps_the_plan() -> None:
     assert made == [PlanMade, PlanUpdated]
 
 
+async def test_a_plan_that_is_carried_out_changes_no_more() -> None:
+    script = ["Plan: look.\n" + call("look", what="a"), call("look", what="b"), "both"]
+    agent, _ = agent_with("inline", *script)
+    events, result = await stream(agent)
+    assert result.output == "both"
+    assert [type(e) for e in events if isinstance(e, PlanMade | PlanUpdated)] == [
+        PlanMade,
+        PlanUpdated,
+    ]
+
+
 async def test_the_plan_is_shown_before_the_message_is_complete() -> None:
     agent, _ = agent_with("inline", "Plan: look.\n" + call("look", what="a"), "a")
     events, _ = await stream(agent)

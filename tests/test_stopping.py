@@ -698,6 +698,24 @@ async def test_the_group_of_a_detached_run_is_cancelled() -> None:
     assert (resumed.output, bench.ran) == ("done", [0])
 
 
+async def test_the_group_is_cancelled_while_the_last_event_waits_for_its_reader() -> None:
+    """The run has ended: its result is there, and there is nothing to go on with."""
+    agent = Bench().agent(["done"])
+    with anyio.fail_after(GUARD):
+        async with (
+            anyio.create_task_group() as group,
+            agent.stream("task", within=group) as run,
+        ):
+            async for event in run:
+                if isinstance(event, StepFinished):
+                    break
+            await anyio.wait_all_tasks_blocked()
+            with anyio.CancelScope(shield=True):
+                group.cancel_scope.cancel()
+                await run.ended.wait()
+                assert run.result.output == "done"
+
+
 async def test_a_detached_run_that_fails_tells_who_waits() -> None:
     reached = anyio.Event()
     backend = PacedBackend([until(reached), BackendUnavailable("gone")])

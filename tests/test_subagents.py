@@ -456,6 +456,32 @@ async def test_the_parents_function_decides(deep: bool) -> None:
     assert asked == ["call_1_0/call_1_0/call_1_0" if deep else "call_1_0/call_1_0"]
 
 
+async def test_the_parents_function_is_asked_one_question_at_a_time() -> None:
+    """A person has one terminal, whoever of the family asks."""
+    open_questions, most = 0, 0
+
+    async def approve(request: ApprovalRequest) -> bool:
+        nonlocal open_questions, most
+        open_questions += 1
+        most = max(most, open_questions)
+        for _ in range(50):
+            await anyio.lowlevel.checkpoint()
+        open_questions -= 1
+        return True
+
+    shop = Shop()
+    names = ("one", "two")
+    children = [
+        agent(call("buy", item=name), "Fine.", tools=shop.tools, name=name) for name in names
+    ]
+    text = calls(call("buy", item="own"), *map(ask, names))
+    tools = [*shop.tools, *(child.as_tool() for child in children)]
+    with anyio.fail_after(GUARD):
+        result = await agent(text, "done", tools=tools, approve=approve).run("x")
+    assert (result.output, most) == ("done", 1)
+    assert sorted(shop.ran) == ["buy one", "buy own", "buy two"]
+
+
 async def test_the_parents_function_leaves_it_to_resume() -> None:
     shop = Shop()
     parent, _ = family(shop, approve=never)
@@ -670,6 +696,13 @@ async def test_a_typed_answer_is_rendered_for_the_parent() -> None:
     child = agent('{"gpu": "RTX 4090", "price": 0.4}', name="child", output_type=Offer)
     result = await agent(ask(), "done", tools=[child.as_tool()]).run("x")
     assert observations(result) == ['{"gpu":"RTX 4090","price":0.4}']
+
+
+async def test_an_answer_that_is_null_is_one() -> None:
+    child = agent("null", name="child", output_type=Offer | None)
+    result = await agent(ask(), "done", tools=[child.as_tool()]).run("x")
+    assert observations(result) == ["done (no result)"]
+    assert not result.steps[0].observations[0].is_error
 
 
 async def test_a_typed_answer_that_is_none_is_told() -> None:

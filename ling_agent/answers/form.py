@@ -10,7 +10,7 @@ import types
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation
 from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import TypedDict
@@ -51,11 +51,21 @@ class Form:
         wrapped: Whether that object is ``{"answer": …}`` around the value.
         check: Takes ``{"answer": value}``, wrapped or not, so that a whole value is coerced and
             explained like any part of it.
+        adapter: Of the same, for values that are no JSON.
     """
 
     schema: dict[str, Any]
     wrapped: bool
     check: Checker
+    adapter: TypeAdapter[dict[str, Any]]
+
+    def holds(self, value: object) -> bool:
+        """Whether an object is of the type."""
+        try:
+            self.adapter.validate_python({KEY: value}, strict=True)
+        except ValidationError:
+            return False
+        return True
 
     def fit(self, value: Any) -> Fit | list[Problem]:
         """The value of the type that a JSON value is, or what is wrong with it."""
@@ -94,7 +104,7 @@ def describe_form(output_type: Any) -> Form:
     whole = tidy_schema(generated)
     schema = _unwrapped(whole)
     check = pydantic_checker(Arguments(whole, adapter))
-    return Form(whole if schema is None else schema, schema is None, check)
+    return Form(whole if schema is None else schema, schema is None, check, adapter)
 
 
 class _AnswerSchema(GenerateJsonSchema):

@@ -74,6 +74,10 @@ class AnswerSpec(Generic[T]):
         """Whether any text is an answer: nothing is asked and nothing is checked."""
         return self._form is None
 
+    def holds(self, value: object) -> bool:
+        """Whether an object, not its JSON, is of the type."""
+        return isinstance(value, str) if self._form is None else self._form.holds(value)
+
     def read(self, text: str) -> T:
         """The value that an answer says.
 

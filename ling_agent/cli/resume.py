@@ -33,7 +33,8 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Go on with a run that a limit, a failure, Ctrl-C or a crash ended, or that "
         "waits for approval. Give the agent options that it was run with; it keeps the "
         "instructions that it began with.",
-        epilog="Exit code: 0 completed, 1 ended by a limit or an error, 2 bad usage.",
+        epilog="Exit code: 0 completed, 1 ended by a limit or an error, 2 bad usage, "
+        "130 interrupted.",
     )
     parser.add_argument("run_id", metavar="RUN_ID", help="name of the run, or of its session")
     add_agent_options(parser)

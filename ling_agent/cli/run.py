@@ -36,7 +36,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "run",
         help="work on one task",
         description="Work on one task: plan, call tools, answer.",
-        epilog="Exit code: 0 completed, 1 ended by a limit or an error, 2 bad usage.",
+        epilog="Exit code: 0 completed, 1 ended by a limit or an error, 2 bad usage, "
+        "130 interrupted.",
     )
     parser.add_argument(
         "task", metavar="TASK", help="what to do; - reads it from standard input, for long ones"

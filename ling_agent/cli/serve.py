@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import math
+import sys
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _OF_AGENT = ("agent", "backend", "tools", "instructions", "planning", "store")
+_NOT_OF_MCP = (
+    "cors",
+    "max_runs",
+    "max_body",
+    "grace",
+    "keepalive",
+    "no_events",
+    "answer_only",
+)
+_OF_HTTP = ("host", "api_key", "api_key_file", "json", "log_level", "log_json")
 _PORT = 8000
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -34,8 +45,8 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Offer agents by OpenAI's chat API: /v1/chat/completions (streamed or not), "
         "/v1/models and /health. The model of a request is an agent's name. The first Ctrl-C or "
         "SIGTERM lets running answers end, the second ends at once.",
-        epilog="Exit code: 0 ended by a signal, 2 bad usage. API keys are also taken from "
-        "LING_AGENT_SERVE_KEY.",
+        epilog="Exit code: 0 ended by a signal (with --mcp also by the signal itself), 2 bad usage. "
+        "API keys are also taken from LING_AGENT_SERVE_KEY.",
     )
     parser.add_argument(
         "agents",
@@ -52,7 +63,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     _add_network_options(parser)
     _add_serving_options(parser)
-    parser.set_defaults(handler=serve)
+    parser.set_defaults(handler=serve, default_of=parser.get_default)
 
 
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -168,8 +179,11 @@ def _serve_mcp(options: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: Several agents, or an address that cannot be listened on.
     """
+    _refuse(options, _NOT_OF_MCP, "without effect with --mcp: leave out {}")
+    if options.port is None:
+        _refuse(options, _OF_HTTP, "{}: only with --port, since stdio is not the network")
+    extras.require("mcp", extra="mcp", why="offering an agent over MCP")
     from ..mcp import offering
-    from ..serve.keys import read_keys
 
     agents = _agents(options)
     if len(agents) > 1:
@@ -178,9 +192,14 @@ def _serve_mcp(options: argparse.Namespace) -> int:
     with closing(agent.memory.store):
         fetch_model(agent)
         if options.port is None:
+            if sys.stdin is not None and sys.stdin.isatty():
+                print(
+                    "speaking MCP on standard input and output: start this from an MCP client",
+                    file=sys.stderr,
+                )
             return offering.run_stdio(agent)
+        keys = _keys(options)
         _log_to_stderr(options)
-        keys = read_keys(options.api_key, options.api_key_file)
 
         def ready(url: str) -> None:
             line = json.dumps({"url": url, "tool": agent.name})
@@ -193,8 +212,25 @@ def _serve_mcp(options: argparse.Namespace) -> int:
     return 0
 
 
-def _service(options: argparse.Namespace, agents: dict[str, Agent[Any]]) -> Service:
-    from ..serve import asgi
+def _refuse(options: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+    """Refuse options that nobody would look at: a bound or a key that is not there is missed.
+
+    Raises:
+        ConfigurationError: One of them was given.
+    """
+    given = [name for name in names if getattr(options, name) != options.default_of(name)]
+    if given:
+        raise ConfigurationError(
+            why.format(" and ".join(f"--{name.replace('_', '-')}" for name in given))
+        )
+
+
+def _keys(options: argparse.Namespace) -> list[str]:
+    """The keys that requests need.
+
+    Raises:
+        ConfigurationError: They cannot be read, or there are none where other machines come in.
+    """
     from ..serve.hosting import is_loopback
     from ..serve.keys import VARIABLE, read_keys
 
@@ -204,6 +240,13 @@ def _service(options: argparse.Namespace, agents: dict[str, Agent[Any]]) -> Serv
             f"--host {options.host} is reached from other machines, and no request would need a "
             f"key: give one with --api-key-file FILE or {VARIABLE}, or leave --host out"
         )
+    return keys
+
+
+def _service(options: argparse.Namespace, agents: dict[str, Agent[Any]]) -> Service:
+    from ..serve import asgi
+
+    keys = _keys(options)
     return asgi(
         agents,
         api_keys=keys,

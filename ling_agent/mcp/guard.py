@@ -7,10 +7,30 @@ import hmac
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigurationError
+from .hiding import Given, reveal
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _BODY = b'{"error": "give a valid key as Authorization: Bearer ..."}'
+
+
+def checked_keys(given: Given | Sequence[Given]) -> list[str]:
+    """The keys as texts; one that is not in a list is one key, and not one for each letter.
+
+    Raises:
+        ConfigurationError: One that nobody can send, or that whoever sends none would have; the
+            message does not repeat it.
+    """
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    keys = [reveal(key) for key in several]
+    for key in keys:
+        if not key or " " in key or not (key.isascii() and key.isprintable()):
+            raise ConfigurationError(
+                "an API key is empty or holds characters that no header can: look at it"
+            )
+    return keys
 
 
 class KeyGuard:

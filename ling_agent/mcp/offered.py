@@ -14,9 +14,10 @@ from mcp.server import Server
 from mcp.server.context import ServerRequestContext
 
 from ..cancellation import CancelToken
-from ..errors import LingAgentError
+from ..errors import ConfigurationError, LingAgentError
 from ..events import Compacted, Event, PlanMade, StepStarted, ToolFinished, ToolStarted
 from ..results import RunResult, RunStatus
+from ..strangers import told_to_strangers
 from ..tools import Tool
 from ..tools.failures import failure_text
 from ..tools.problems import ArgumentError
@@ -103,7 +104,8 @@ class Offer:
         except ArgumentError as error:
             return _failure(f"the arguments do not fit: {error.message}")
         except LingAgentError as error:
-            return _failure(failure_text(error).removeprefix("Error: "))
+            _log.error("a run of %s failed: %s", self._agent.name, " ".join(str(error).split()))
+            return _failure(_refusal(error))
         except Exception:
             _log.exception("a run of %s failed", self._agent.name)
             return _failure(f"{self._agent.name} failed; the log of its server says why")
@@ -160,12 +162,13 @@ def _told(event: Event) -> str:
 
 def _answer(result: RunResult[Any]) -> mcp_types.CallToolResult:
     output: object = result.output
-    if output is None or result.status not in _ANSWERED:
+    nothing = output is None and result.status is not RunStatus.completed  # None may be an answer
+    if nothing or result.status not in _ANSWERED:
         return _failure(_why(result))
     value = to_json_value(output)
     # A value that is no object is text alone: older protocols allow objects only.
     data = cast("dict[str, Any]", value) if isinstance(value, dict) else None
-    text = mcp_types.TextContent(text=dump(value))
+    text = mcp_types.TextContent(text="null" if value is None else dump(value))
     return mcp_types.CallToolResult(content=[text], structured_content=data)
 
 
@@ -179,9 +182,17 @@ def _why(result: RunResult[Any]) -> str:
         names = ", ".join(call.name for call in result.pending_approvals)
         return f"{text}: a person has to approve the call of {names} first"
     if result.error is not None:
-        return f"{text}: {failure_text(result.error).removeprefix('Error: ')}"
+        _log.error("%s: %s", text, " ".join(str(result.error).split()))
+        return f"{text}: {told_to_strangers(result.error)}"
     said = result.output
     return f"{text}. So far it has said:\n{said}" if said else text
+
+
+def _refusal(error: LingAgentError) -> str:
+    """What a client is told of a run that could not begin; what it did wrong itself in full."""
+    if isinstance(error, ConfigurationError):
+        return failure_text(error).removeprefix("Error: ")
+    return told_to_strangers(error)
 
 
 def _failure(text: str) -> mcp_types.CallToolResult:

@@ -22,7 +22,7 @@ import anyio
 
 from ..errors import ConfigurationError
 from ..extras import require
-from .hiding import Given, reveal
+from .hiding import Given
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -94,7 +94,7 @@ def http_app(
     agent: Agent[Any],
     *,
     path: str = "/mcp",
-    api_keys: Sequence[Given] = (),
+    api_keys: Given | Sequence[Given] = (),
     allowed_hosts: Sequence[str] | None = None,
     description: str | None = None,
     deps: Any = None,
@@ -114,14 +114,17 @@ def http_app(
             user visits from reaching a server on the user's machine.
         description: What clients read about the tool.
         deps: Handed to the agent's tools.
+
+    Raises:
+        ConfigurationError: A key is empty, or no header can hold it.
     """
     require("mcp", extra="mcp", why=_WHY)
     from mcp.server.transport_security import TransportSecuritySettings
 
-    from .guard import KeyGuard
+    from .guard import KeyGuard, checked_keys
     from .offered import Offer
 
-    keys = [reveal(key) for key in api_keys]
+    keys = checked_keys(api_keys)
     security: TransportSecuritySettings | None = None
     if allowed_hosts is not None:
         security = TransportSecuritySettings(
@@ -146,7 +149,7 @@ async def serve_http(
     port: int = 8000,
     *,
     path: str = "/mcp",
-    api_keys: Sequence[Given] = (),
+    api_keys: Given | Sequence[Given] = (),
     allowed_hosts: Sequence[str] | None = None,
     description: str | None = None,
     deps: Any = None,
@@ -166,18 +169,19 @@ async def serve_http(
         ready: Called with the endpoint's URL once connections are accepted.
 
     Raises:
-        ConfigurationError: The address cannot be bound, needs a key, or the event loop is trio's.
+        ConfigurationError: The address cannot be bound, or needs a key; a key cannot be one; or
+            the event loop is trio's.
     """
     require("mcp", extra="mcp", why=_WHY)
     if not api_keys and not _is_loopback(host):
         raise ConfigurationError(
             f"host={host!r} can be reached from other machines: give api_keys, or bind 127.0.0.1"
         )
+    options: Any = {"api_keys": api_keys, "allowed_hosts": allowed_hosts, "deps": deps}
+    app = http_app(agent, path=path, description=description, **options)
     _require_asyncio()
     import uvicorn
 
-    options: Any = {"api_keys": api_keys, "allowed_hosts": allowed_hosts, "deps": deps}
-    app = http_app(agent, path=path, description=description, **options)
     listener = _bind(host, port)
     bound = listener.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
@@ -225,6 +229,8 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.listen(socket.SOMAXCONN)
     except (OSError, OverflowError) as error:
         listener.close()
-        why = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {why}") from None
+        why = (getattr(error, "strerror", None) or str(error)).rstrip(".")
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {why}; take another port (0 takes a free one)"
+        ) from None
     return listener

@@ -71,6 +71,9 @@ class MCPServer:
         self._connect_timeout = options.get("connect_timeout", CONNECT_TIMEOUT)
         if not self._connect_timeout > 0:
             raise ConfigurationError("connect_timeout is in seconds, above 0")
+        timeout = options.get("timeout", CALL_TIMEOUT)
+        if timeout is not None and not timeout > 0:
+            raise ConfigurationError("timeout is in seconds, above 0; None for no limit")
         self._options = Options(
             label=endpoint.label,
             hider=endpoint.hider,
@@ -80,7 +83,7 @@ class MCPServer:
                 options.get("exclude"),
                 options.get("requires_approval", False),
             ),
-            timeout=options.get("timeout", CALL_TIMEOUT),
+            timeout=timeout,
             max_result_tokens=options.get("max_result_tokens"),
         )
         self._held: dict[object, _Held] = {}
@@ -135,11 +138,12 @@ class MCPServer:
             options: Those of the class.
 
         Raises:
-            ConfigurationError: The URL is not one of HTTP.
+            ConfigurationError: The URL is not one of HTTP, or a header cannot be sent.
         """
-        from .streamable import HttpEndpoint, url_label
+        from .streamable import HttpEndpoint, check_headers, url_label
 
         given = dict(headers or {})
+        check_headers(given)
         endpoint = HttpEndpoint(url_label(url), Hider(confidential(given)), url, given)
         return cls(endpoint, **options)
 

@@ -113,9 +113,11 @@ class StdioLink:
         if endpoint.cwd is not None and not Path(endpoint.cwd).is_dir():
             return ConfigurationError(f"{label}: cwd is not a folder: {endpoint.cwd}")
         if isinstance(error, FileNotFoundError):
-            return ConfigurationError(
-                f"{label}: there is no command '{endpoint.command}'; install it, or give its path"
+            words = " " in endpoint.command and not endpoint.args
+            hint = (
+                "give each of its words as an argument" if words else "install it, or give its path"
             )
+            return ConfigurationError(f"{label}: there is no command '{endpoint.command}'; {hint}")
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return ConfigurationError(f"{label}: '{endpoint.command}' cannot be started: {why}")
 

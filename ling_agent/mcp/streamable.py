@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import json
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _UNREACHABLE = -32051
 _SESSION_LOST = -32052
 _BROKEN = -32053
 _SESSION = "mcp-session-id"
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,23 @@ def url_label(url: str) -> str:
         raise ConfigurationError("an MCP server's URL begins with http:// or https:// and a host")
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.hostname}{port}{parts.path}"
+
+
+def check_headers(headers: Mapping[str, Given]) -> None:
+    """Refuse here what the HTTP client would refuse, which logs the value.
+
+    Raises:
+        ConfigurationError: No header can be so; the message does not repeat the value.
+    """
+    for name, value in headers.items():
+        text = reveal(value)
+        if not (_HEADER.fullmatch(name) and text.isascii() and text.isprintable()):
+            raise ConfigurationError(
+                f"headers: {name!r} has a line break, or a character that no header can hold, in "
+                "its name or its value"
+            )
+        if text != text.strip():
+            raise ConfigurationError(f"headers: {name!r} has white space around its value")
 
 
 class HttpLink:

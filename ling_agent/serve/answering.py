@@ -17,7 +17,6 @@ from ..errors import LingAgentError
 from ..events import Event, RunFinished, RunStarted, StepStarted, TextDelta
 from ..results import RunResult, RunStatus
 from ..stream import RunStream
-from . import wire
 from .chunks import Completion
 from .content import Content
 from .conversations import Ending
@@ -171,8 +170,8 @@ class _Stream:
         if refused is not None:
             parts = self._completion.broken(refused, event)
         else:
-            answer = None if result.output is None else wire.output_text(result.output)
-            parts = self._completion.end(event, result, self._content.end(answer))
+            answer = self._content.end(self._completion.content(result))
+            parts = self._completion.end(event, result, answer)
         await _end(self._writer, parts)
 
 
@@ -181,7 +180,7 @@ async def _end(writer: EventWriter, parts: list[bytes]) -> None:
 
 
 def _told(error: LingAgentError, run_id: str) -> RefusedError:
-    _log.error("run %s: %s: %s", run_id, type(error).__name__, error)
+    _log.error("run %s: %s: %s", run_id, type(error).__name__, " ".join(str(error).split()))
     return refusal_of(error)
 
 

@@ -53,7 +53,7 @@ class Service:
         self.runs = Runs(settings.max_runs)
         self.agents = _by_name(agents)
         self._created = int(time.time())
-        served = Served(self.agents, settings, self.runs, _deps_maker(deps))
+        self._served = served = Served(self.agents, settings, self.runs, _deps_maker(deps))
         self._app = Starlette(
             routes=[
                 Route("/v1/chat/completions", _Endpoint(Chat(served).answer), methods=["POST"]),
@@ -76,8 +76,10 @@ class Service:
 
     async def _model(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in self.agents:
-            raise HTTPException(404)
+        try:
+            self._served.agent(name)
+        except RefusedError as refused:
+            return JSONResponse(refused.body(), refused.status)
         return JSONResponse(self._card(name))
 
     def _card(self, name: str) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=settings.cors,
                 allow_methods=["GET", "POST"],
-                allow_headers=["Authorization", "Content-Type", "X-Session-Id"],
+                allow_headers=["*"],  # OpenAI's client in a page sends some of its own
                 expose_headers=["X-Run-Id", "Retry-After"],
             )
         )
@@ -143,7 +145,10 @@ def _by_name(
 ) -> dict[str, Agent[Any]]:
     if isinstance(agents, Agent):
         agents = [agents]
-    pairs = agents.items() if isinstance(agents, Mapping) else [(a.name, a) for a in agents]
+    if isinstance(agents, Mapping):
+        pairs = list(agents.items())
+    else:
+        pairs = [(str(getattr(agent, "name", agent)), agent) for agent in agents]
     named: dict[str, Agent[Any]] = {}
     for name, agent in pairs:
         if not isinstance(agent, Agent):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -8,6 +8,7 @@ so is a field that nobody knows, as OpenAI does it.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -204,6 +205,10 @@ def _replaced(sampling: Sampling, changes: Mapping[str, Any], name: str | None =
     for each, value in changes.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise invalid(f"{name or each}: give a number", name or each)
+        if not math.isfinite(value):  # Python's JSON reads Infinity, and 1e400 as it
+            raise invalid(f"{name or each}: give a finite number", name or each)
+        if each == "seed" and value % 1:
+            raise invalid("seed: give a whole number", "seed")
     try:
         return dataclasses.replace(sampling, **changes)
     except ConfigurationError as error:  # it says which field and why, and nothing else

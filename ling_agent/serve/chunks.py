@@ -40,6 +40,7 @@ class Completion:
         events: Whether chunks carry the run's events; the last one does in any case.
         include_usage: Whether a streamed answer ends with its usage.
         resume: Path where decisions about calls that wait are taken.
+        typed: Whether the agent has an ``output_type``: its answers are JSON, also a text.
     """
 
     def __init__(
@@ -51,17 +52,25 @@ class Completion:
         events: bool,
         include_usage: bool,
         resume: str,
+        typed: bool,
     ) -> None:
         self.events = events
         self._model = model
         self._include_usage = include_usage
         self._resume = resume
+        self._typed = typed
         self._common = {"id": f"chatcmpl-{run_id}", "created": created, "model": model}
         head: dict[str, Any] = {**self._common, "object": "chat.completion.chunk"}
         if include_usage:
             head["usage"] = None
         self._head = f'data: {_dumps(head)[:-1]},"choices":[{{"index":0,"delta":'
         self._sequence = 0
+
+    def content(self, result: RunResult) -> str | None:
+        """The answer as the text of a message; None when there is none."""
+        if self._typed and result.status is RunStatus.completed:
+            return _dumps(wire.any_to_json(result.output))
+        return None if result.output is None else wire.output_text(result.output)
 
     # -- streamed -----------------------------------------------------------------------------
 
@@ -143,8 +152,11 @@ class Completion:
 
     def whole(self, result: RunResult) -> dict[str, Any]:
         """The answer in one piece."""
-        content = None if result.output is None else wire.output_text(result.output)
-        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": self.content(result),
+            "refusal": None,
+        }
         calls = _waiting(result.pending_approvals, numbered=False)
         if calls:
             message["tool_calls"] = calls

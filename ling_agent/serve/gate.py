@@ -83,7 +83,12 @@ class Gate:
     def _refused(self, scope: Scope) -> RefusedError | None:
         headers = Headers(scope=scope)
         if self._hosts and _host(headers.get("host", "")) not in self._hosts:
-            return RefusedError(421, "this host name is not served here", code="wrong_host")
+            return RefusedError(
+                421,
+                "this host name is not served here: use localhost, or let the server take it "
+                "(by API keys, or allowed_hosts)",
+                code="wrong_host",
+            )
         open_to_all = _route_path(scope) == "/health" and not scope.get("query_string")
         if not self._keys or open_to_all:
             return None

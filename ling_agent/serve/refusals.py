@@ -1,14 +1,11 @@
-"""`RefusedError`: errors as OpenAI's API writes them, without what is the server's own affair.
-
-What a client reads is chosen here, by the error's class: messages of errors name addresses, files
-and models, which belong into the server's log.
-"""
+"""`RefusedError`: errors as OpenAI's API writes them, without what is the server's own affair."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from ..answers import AnswerError
 from ..errors import (
     BackendError,
     BackendUnavailable,
@@ -19,9 +16,11 @@ from ..errors import (
     StoreError,
     Vetoed,
 )
+from ..strangers import OUR_FAULT, told_to_strangers
+
+__all__ = ["OUR_FAULT", "RefusedError", "invalid", "refusal_of", "unsupported"]
 
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}
-OUR_FAULT = "the server has met an error; its log says which"
 
 
 class RefusedError(Exception):
@@ -88,35 +87,22 @@ def unsupported(param: str, why: str) -> RefusedError:
 
 def refusal_of(error: LingAgentError) -> RefusedError:
     """What a client is told of an error that ended a run; the rest is for the log."""
+    text = told_to_strangers(error)
     match error:
         case ContextOverflow():
-            return RefusedError(
-                400,
-                "the conversation is longer than the model's context window",
-                code="context_length_exceeded",
-                param="messages",
-            )
+            return RefusedError(400, text, code="context_length_exceeded", param="messages")
         case BackendUnavailable():
-            return RefusedError(
-                503,
-                "the model cannot be reached, or broke off its answer",
-                code="model_unavailable",
-                retry_after=error.retry_after or 5,
-            )
+            wait = error.retry_after or 5
+            return RefusedError(503, text, code="model_unavailable", retry_after=wait)
         case BackendError():
-            return RefusedError(502, "the model's server refused the request", code="model_refused")
-        case HermesError():
-            return RefusedError(
-                502, "the model's answers could not be used", code="unusable_model_output"
-            )
+            return RefusedError(502, text, code="model_refused")
+        case HermesError() | AnswerError():
+            return RefusedError(502, text, code="unusable_model_output")
         case Vetoed():
-            # The words of whoever wrote the hook, for those whom it refuses.
-            return RefusedError(400, str(error), code="refused_by_hook", param="messages")
+            return RefusedError(400, text, code="refused_by_hook", param="messages")
         case StoreError():
-            return RefusedError(500, "the conversation cannot be kept or read", code="store_error")
+            return RefusedError(500, text, code="store_error")
         case ConfigurationError():
-            return RefusedError(
-                500, "the agent is not configured well", code="server_misconfigured"
-            )
+            return RefusedError(500, text, code="server_misconfigured")
         case _:
-            return RefusedError(500, OUR_FAULT, code="server_error")
+            return RefusedError(500, text, code="server_error")

@@ -77,8 +77,7 @@ class Served:
 
     def answer_only(self, agent: Agent[Any]) -> bool:
         """Whether nothing but the answer is content: one of a type has to be read as it is."""
-        typed: Any = agent.output_type
-        return self.settings.answer_only or typed is not str
+        return self.settings.answer_only or _is_typed(agent)
 
     def completion(
         self, scope: Scope, model: str, conversation: Conversation, *, include_usage: bool
@@ -94,6 +93,7 @@ class Served:
             events=self.settings.events,
             include_usage=include_usage,
             resume=resume,
+            typed=_is_typed(self.agents[model]),
         )
 
     async def answer(
@@ -129,6 +129,11 @@ class Served:
             raise refused
         headers = {"x-run-id": job.run_id}
         await JSONResponse(job.completion.whole(result), headers=headers)(scope, receive, send)
+
+
+def _is_typed(agent: Agent[Any]) -> bool:
+    typed: Any = agent.output_type
+    return typed is not str
 
 
 def note(scope: Scope, **parts: Any) -> None:

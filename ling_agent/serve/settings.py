@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 from ..errors import ConfigurationError
 from .keys import Key, Keys
 
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+|null")
 BODY_SECONDS = 30.0
 """For the whole body of a request to arrive."""
 
@@ -33,7 +35,7 @@ class Settings:
             ConfigurationError: A value that cannot be.
         """
         for name, value in (("max_runs", max_runs), ("max_body", max_body)):
-            if not value >= 1:
+            if not value >= 1 or value % 1:
                 raise ConfigurationError(f"{name}={value!r}: give a whole number from 1 on")
         if not (keepalive > 0 and math.isfinite(keepalive)):
             raise ConfigurationError(f"keepalive={keepalive!r}: give seconds, above 0")
@@ -44,6 +46,11 @@ class Settings:
         self.max_body = max_body
         self.keepalive = keepalive
         self.cors = _texts("cors", cors)
+        for origin in self.cors:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ConfigurationError(
+                    f"cors: {origin!r} is no origin: write https://chat.example, without a path"
+                )
         self.allowed_hosts = frozenset(map(str.lower, _texts("allowed_hosts", allowed_hosts)))
 
 

@@ -74,6 +74,20 @@ class CallsWait(Exception):  # noqa: N818 - it is no error
         self.calls = calls
 
 
+class ProgramError(Exception):
+    """Raised by the tool of a sub-agent for an exception in its run that is nothing for a model.
+
+    A hook of the program that raises ends its run, and so it ends the run that this one works for.
+
+    Args:
+        error: What was raised.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class _TimedOutError(Exception):
     """The attempt was stopped; the text says what that means."""
 
@@ -87,7 +101,7 @@ async def execute_call(
     count_tokens: CountTokens | None = None,
     max_result_tokens: int | None = None,
 ) -> ToolOutcome:
-    """Run one call. It never raises, except when it is cancelled from outside.
+    """Run one call. It never raises, except when it is cancelled from outside, and `ProgramError`.
 
     Args:
         tool: What to call.
@@ -152,7 +166,7 @@ async def _attempts(
             text, final = f"Error: tool '{tool.name}' cancelled itself", True
         except _TimedOutError as error:
             text, final = f"Error: {error}", not tool.idempotent
-        except CallsWait:
+        except (CallsWait, ProgramError):
             raise
         except ToolError as error:
             text, final = failure_text(error), True

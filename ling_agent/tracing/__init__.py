@@ -29,7 +29,7 @@ The loop calls a tracer so::
 
 from __future__ import annotations
 
-from .logged import logged
+from .logged import logged, logged_broken
 from .otel import OpenTelemetry
 from .seam import NO_TRACE, NO_TRACER, Answer, RunStart, RunTrace, Tracer
 
@@ -42,4 +42,5 @@ __all__ = [
     "RunTrace",
     "Tracer",
     "logged",
+    "logged_broken",
 ]

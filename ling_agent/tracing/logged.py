@@ -31,6 +31,13 @@ def logged(trace: RunTrace, agent: str, run_id: str) -> RunTrace:
     return _LoggedRun(trace, {"agent": agent, "run_id": run_id})
 
 
+def logged_broken(agent: str, run_id: str, status: str, error: BaseException) -> None:
+    """Tell the end of a run that raised, which has no result."""
+    fields = {"agent": agent, "run_id": run_id, "status": status, "error": type(error).__name__}
+    text = "%s %s: %s: %s was raised"
+    _log.info(text, agent, run_id, status, fields["error"], extra={"run": fields})
+
+
 class _LoggedRun:
     def __init__(self, trace: RunTrace, fields: dict[str, Any]) -> None:
         self._trace = trace

@@ -82,8 +82,9 @@ class RunView:
                 self._line("! note", wording.note(event), "yellow")
             case SubagentEvent():
                 self._subagent(event)
-            case StepFinished(step, usage):
-                # Printed later: below a text that may turn out to be the answer.
+            case StepFinished(step, usage) if usage.requests:
+                # Printed later: below a text that may turn out to be the answer. What an earlier
+                # run has paid for costs nothing here.
                 self._cost = wording.cost(step, usage)
             case RunFinished(result):
                 self._result(result)

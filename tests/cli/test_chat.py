@@ -21,6 +21,7 @@ from ling_agent.cli.chat.reader import Reader
 from ling_agent.cli.chat.saving import save, to_markdown
 from ling_agent.cli.main import main
 from ling_agent.errors import ConfigurationError
+from ling_agent.hooks import BeforeRun
 from ling_agent.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, UserMessage
 from ling_agent.planning import Planning
 from ling_agent.testing import Reply, ScriptedBackend
@@ -54,6 +55,12 @@ class Offer:
     price: float
 
 
+def mistaken(moment: BeforeRun) -> None:
+    """A hook with a mistake in it."""
+    if moment.task == "one":
+        raise KeyError("mistake")
+
+
 def _agent(*script: Any, tools: Sequence[Any] = (), planning: Planning = "off") -> Agent[str]:
     return Agent(ScriptedBackend(script), tools=tools, planning=planning)
 
@@ -79,6 +86,7 @@ class Agents:
         self.typed = Agent(
             ScriptedBackend(['{"gpu": "a", "price": 1}'] * 2), planning="off", output_type=Offer
         )
+        self.buggy = self.echo.with_options(hooks=[mistaken])
         self.looks = _agent("I look.\n" + call("look", item="```"), "Found.", tools=[look])
 
 
@@ -147,6 +155,12 @@ class TestCommands:
     def test_a_backslash_joins_lines(self, chat: Any) -> None:
         assert "Answer    [one\n          two]" in chat("echo", "one\\", "two")[0]
         assert "Answer    [one]" in chat("echo", "one\\")[0]
+
+    def test_a_mistake_in_the_agents_code_is_shown_and_does_not_end_it(self, chat: Any) -> None:
+        out, err = chat("buggy", "one", "two")
+        assert "in mistaken" in err
+        assert err.endswith("ling-agent: error: KeyError: 'mistake'; the conversation goes on\n")
+        assert "Answer    [two]" in out
 
     def test_exit_ends_it(self, chat: Any) -> None:
         assert "Answer" not in chat("echo", "/exit", "one")[0]

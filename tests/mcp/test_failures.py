@@ -52,6 +52,17 @@ async def test_a_command_that_does_not_exist() -> None:
     )
 
 
+async def test_a_command_line_in_one_piece() -> None:
+    message = await failure(MCPServer.stdio("python -m mcp_server_time"), ConfigurationError)
+    assert message.endswith("; give each of its words as an argument")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+async def test_a_time_that_cannot_be(seconds: float) -> None:
+    with pytest.raises(ConfigurationError, match="timeout is in seconds, above 0"):
+        MCPServer.stdio("cat", timeout=seconds)
+
+
 async def test_a_command_that_cannot_be_started(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text("not a program")
@@ -142,6 +153,18 @@ async def test_plain_variables_are_shown(tmp_path: Path) -> None:
 async def test_a_url_that_is_none() -> None:
     with pytest.raises(ConfigurationError, match="begins with http:// or https:// and a host"):
         MCPServer.http("localhost:8000/mcp")
+
+
+@pytest.mark.parametrize(
+    "value", [f"Bearer {SECRET}\n", f" {SECRET}", f"{SECRET}é", f"{SECRET}\x00"]
+)
+async def test_a_header_that_cannot_be_sent(value: str) -> None:
+    """A key read from a file often ends with a line break; the HTTP client would log it."""
+    with pytest.raises(ConfigurationError, match="'Authorization' has") as caught:
+        MCPServer.http("http://localhost/mcp", headers={"Authorization": SecretStr(value)})
+    assert SECRET not in str(caught.value)
+    with pytest.raises(ConfigurationError, match="'a name' has"):
+        MCPServer.http("http://localhost/mcp", headers={"a name": "x"})
 
 
 async def test_nobody_listens() -> None:

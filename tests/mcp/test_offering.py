@@ -14,7 +14,10 @@ import mcp_types
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 
+from ling_agent import Agent
 from ling_agent.mcp import MCPProgress, MCPServer
+from ling_agent.mcp.offered import Offer
+from ling_agent.testing import ScriptedBackend
 
 from ..helpers import GUARD
 from .support import ROOT, call, text, written
@@ -112,6 +115,13 @@ async def test_failures_are_told_without_what_is_private(tmp_path: Path) -> None
     for result in results.values():
         assert "/home" not in said(result)
         assert "Traceback" not in said(result)
+
+
+async def test_nothing_may_be_the_answer() -> None:
+    agent = Agent(ScriptedBackend(["null"]), name="maybe", planning="off", output_type=int | None)
+    async with Client(Offer(agent, description=None, deps=None).server()) as connected:
+        result = await connected.call_tool("maybe", {"task": "x"})
+    assert (result.is_error, said(result)) == (False, "null")
 
 
 async def test_our_own_client(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client
+from pydantic import SecretStr
 
 from ling_agent import Agent, ConfigurationError
 from ling_agent.mcp import MCPServer
@@ -67,6 +68,29 @@ async def test_a_key_is_asked_for(tmp_path: Path) -> None:
         server = MCPServer.http(url, headers={"Authorization": f"Bearer {KEY}"})
         async with server.opened() as tools:
             assert await text(tools, "my_helper", task="count") == "This is task 1."
+
+
+@pytest.mark.parametrize("key", ["", "two words", "line\n", "schlüssel"])
+async def test_a_key_that_cannot_be_one(key: str) -> None:
+    """An empty one would let in whoever sends ``Authorization: Bearer``."""
+    for keys in ([KEY, key], [SecretStr(key)], SecretStr(key)):
+        with pytest.raises(ConfigurationError, match="an API key is empty or holds characters"):
+            http_app(agent(), api_keys=keys)
+    with pytest.raises(ConfigurationError, match="an API key is empty or holds characters"):
+        await serve_http(agent(), "0.0.0.0", api_keys=[key])
+
+
+@pytest.mark.parametrize("keys", [KEY, SecretStr(KEY), [KEY]])
+async def test_a_key_alone_is_one_key(keys: str | SecretStr | list[str]) -> None:
+    app = http_app(agent(), api_keys=keys)
+    transport = httpx2.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http,
+    ):
+        for key, status in ((KEY, 400), (KEY[0], 401), ("", 401)):
+            headers = {"Authorization": f"Bearer {key}"}
+            assert (await http.post("/mcp", headers=headers, json={})).status_code == status
 
 
 async def test_a_web_page_cannot_reach_it(tmp_path: Path) -> None:

@@ -124,12 +124,32 @@ async def test_an_agent_keeps_its_servers_open(
     assert (folder / "started").read_text() == "x"
 
 
-def test_one_agent_only(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["to_offer:other"], "--mcp offers one agent"),
+        (["--max-body", "5"], "--max-body"),
+        (["--grace", "1", "--no-events", "--port", "0"], "--grace and --no-events"),
+        (["--host", "0.0.0.0"], "--host: only with --port"),
+        (["--api-key", "a-key"], "--api-key: only with --port"),
+        (["--port", "0", "--host", "0.0.0.0"], "--api-key-file FILE or LING_AGENT_SERVE_KEY"),
+        (["--port", "0", "--api-key", ""], "an API key is empty"),
+        (["--port", "99999"], "port 99999"),
+    ],
+)
+def test_what_is_refused(
+    folder: Path,
+    words: list[str],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.delitem(sys.modules, "to_offer", raising=False)
-    assert main(["serve", "--mcp", "to_offer:helper", "to_offer:other"]) == 2
-    assert "--mcp offers one agent" in capsys.readouterr().err
+    monkeypatch.delenv("LING_AGENT_SERVE_KEY", raising=False)
+    assert main(["serve", "--mcp", "to_offer:helper", *words]) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert told.count("\n") == 1

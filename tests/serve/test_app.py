@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pydantic
@@ -115,6 +115,25 @@ class TestWhole:
                 text = answer.json()["choices"][0]["message"]["content"]
                 output = answer.json()["ling_agent"]["result"]["output"]
             assert (json.loads(text), output) == ({"price": 1.5}, {"price": 1.5})
+
+    @pytest.mark.parametrize(
+        ("kind", "said", "output"),
+        [
+            (Literal["low", "high"], '"low"', "low"),
+            (str | int, '"5"', "5"),
+            (int | None, "null", None),
+        ],
+    )
+    async def test_a_text_of_a_type_is_json_too(self, kind: Any, said: str, output: Any) -> None:
+        """A client could not tell "5" from 5 otherwise."""
+        for stream in (False, True):
+            agent = agent_of(said).with_options(output_type=kind)
+            answer = await chat(asgi(agent), "x", stream=stream)
+            if stream:
+                text = content(answer.data())
+            else:
+                text = answer.json()["choices"][0]["message"]["content"]
+            assert json.loads(text) == output
 
 
 class TestStreamed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -118,6 +119,12 @@ class TestFields:
             ("top_p", 0, "invalid_value"),
             ("max_tokens", 0, "invalid_value"),
             ("max_completion_tokens", 1.5, "invalid_value"),
+            ("max_tokens", math.inf, "invalid_value"),
+            ("top_k", math.inf, "invalid_value"),
+            ("temperature", math.inf, "invalid_value"),
+            ("seed", 1.5, "invalid_value"),
+            ("seed", math.nan, "invalid_value"),
+            ("seed", math.inf, "invalid_value"),
             ("stream_options", {"include_usage": True}, "invalid_value"),
         ],
     )

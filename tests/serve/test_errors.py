@@ -20,7 +20,7 @@ from ling_agent.serve import asgi
 
 from ..helpers import GUARD, call
 from .agents import PATH, PRIVATE, agent_of, kept
-from .asgi import Answer, Call, chat, post, request
+from .asgi import Answer, Call, chat, get, post, request
 
 pytestmark = pytest.mark.anyio
 
@@ -66,6 +66,19 @@ class TestErrors:
         await chat(asgi(agent_of(BackendUnavailable(PRIVATE))), "x")
         assert any("10.1.2.3" in record.getMessage() for record in caplog.records)
 
+    async def test_an_answer_that_is_never_of_its_type(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for stream in (False, True):
+            agent = agent_of("no", "no").with_options(output_type=tuple[int, str])
+            answer = await chat(asgi(agent), "x", stream=stream)
+            error = answer.data()[-1]["error"] if stream else answer.error
+            assert (answer.status, error["code"]) == (
+                200 if stream else 502,
+                "unusable_model_output",
+            )
+        assert all("\n" not in record.getMessage() for record in caplog.records)
+
     async def test_a_hooks_reason_is_told(self) -> None:
         def no(moment: BeforeRun) -> Veto:
             return Veto("ask about offers only")
@@ -95,7 +108,9 @@ class TestErrors:
         ):
             answer = await Call().make(app, path, method=method)
             assert (answer.status, bool(answer.error["message"])) == (status, True)
-        assert (await post(app, PATH, {**request("x"), "model": "other"})).status == 404
+        answer = await post(app, PATH, {**request("x"), "model": "other"})
+        assert (answer.status, answer.error["code"]) == (404, "model_not_found")
+        assert (await get(app, "/v1/models/other")).error == answer.error
 
 
 class TestBodies:

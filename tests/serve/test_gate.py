@@ -64,6 +64,8 @@ class TestGate:
         app = asgi(agent_of("a"), cors=["https://chat.example"], api_keys=SECRET)
         on = await Call().make(app, PATH, method="OPTIONS", headers=asked)
         assert on.headers["access-control-allow-origin"] == "https://chat.example"
+        own = {"access-control-request-headers": "authorization,content-type,x-stainless-os"}
+        assert (await Call().make(app, PATH, method="OPTIONS", headers=asked | own)).status == 200
         refused = await Call().make(app, PATH, headers={"origin": "https://chat.example"})
         assert refused.status == 401
         assert refused.headers["access-control-allow-origin"] == "https://chat.example"
@@ -100,14 +102,25 @@ class TestAgents:
         assert (card["id"], card["object"]) == ("a/b", "model")
 
     @pytest.mark.parametrize(
-        "agents", [[], {}, [agent_of(), agent_of()], {"a": 5}, {"": agent_of()}]
+        "agents", [[], {}, [agent_of(), agent_of()], {"a": 5}, {"": agent_of()}, [5], "agent"]
     )
     async def test_what_cannot_be_served(self, agents: Any) -> None:
         with pytest.raises(ConfigurationError):
             asgi(agents)
 
     @pytest.mark.parametrize(
-        "options", [{"max_runs": 0}, {"max_body": 0}, {"keepalive": 0}, {"cors": "*"}]
+        "options",
+        [
+            {"max_runs": 0},
+            {"max_runs": 1.5},
+            {"max_body": 0},
+            {"keepalive": 0},
+            {"cors": "*"},
+            {"cors": ["chat.example"]},
+            {"cors": ["https://chat.example/"]},
+            {"cors": ["https://chat.example/page"]},
+            {"cors": [""]},
+        ],
     )
     async def test_settings_that_cannot_be(self, options: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError, match=next(iter(options))):

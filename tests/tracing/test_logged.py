@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import anyio
 import pytest
 
 from ling_agent import Agent, BackendUnavailable, tool
@@ -72,3 +73,19 @@ async def test_nothing_is_said_without_a_listener(caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.CRITICAL, "ling_agent.run")
     await agent_of("done").run("x")
     assert told(caplog) == []
+
+
+async def test_the_end_of_a_run_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ling_agent.run")
+    with pytest.raises(BackendUnavailable):
+        await agent_of(BackendUnavailable("gone")).run("x")
+    (fields,) = told(caplog)
+    assert (fields["status"], fields["error"]) == ("failed", "BackendUnavailable")
+
+
+async def test_the_end_of_a_run_whose_task_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ling_agent.run")
+    with anyio.move_on_after(0.05):
+        await agent_of(Reply("never", delay=3600.0)).run("x")
+    (fields,) = told(caplog)
+    assert fields["status"] == "cancelled"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 
@@ -52,8 +53,12 @@ def _answered(work: Callable[[], None]) -> None:
         raise
     except LingAgentError as error:
         _tell(error)
-    except Leaving:
+    except (Leaving, OSError):  # nobody reads on, or the disk behind standard output is full
         raise
+    except Exception as error:  # of the caller's code: a hook, a backend
+        traceback.print_exc()
+        told = one_line(f"{type(error).__name__}: {error}")
+        print(f"ling-agent: error: {told}; the conversation goes on", file=sys.stderr)
     except KeyboardInterrupt:
         if not typed():
             raise
