@@ -45,8 +45,8 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Offer agents by OpenAI's chat API: /v1/chat/completions (streamed or not), "
         "/v1/models and /health. The model of a request is an agent's name. The first Ctrl-C or "
         "SIGTERM lets running answers end, the second ends at once.",
-        epilog="Exit code: 0 ended by a signal (with --mcp also by the signal itself), 2 bad usage. "
-        "API keys are also taken from LING_AGENT_SERVE_KEY.",
+        epilog="Exit code: 0 ended by a signal (with --mcp also by the signal itself), 2 bad "
+        "usage. API keys are also taken from LING_AGENT_SERVE_KEY.",
     )
     parser.add_argument(
         "agents",

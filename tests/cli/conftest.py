@@ -93,7 +93,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         def opened(spec: object, **_: object) -> Backend:
             return spec if isinstance(spec, Backend) else ScriptedBackend(script)
 
-        monkeypatch.setattr("ling_agent.agent.open_backend", opened)
+        monkeypatch.setattr("ling_agent.configuration.open_backend", opened)
         tools = ["--tools", "kept_agents:add", "--planning", "off"]
         return ["--backend", "vllm:http://127.0.0.1:9", *tools]
 

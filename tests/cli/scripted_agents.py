@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from ling_agent import Agent, Limits, Memory, RunContext, tool
+from ling_agent.backends import Chunk, ModelRequest
 from ling_agent.memory import SQLiteStore
+from ling_agent.messages import UserMessage
 from ling_agent.testing import Reply, ScriptedBackend
 
 
@@ -83,6 +89,17 @@ def heard(request: Any) -> str:
     return f"[{request.messages[-1].content}]"
 
 
+class Mute(ScriptedBackend):
+    """Says nothing to ``hello``, however often it is asked."""
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Chunk], None]:
+        if request.messages[-1] == UserMessage("hello"):
+            await anyio.sleep_forever()
+        async with super().stream(request) as chunks:
+            yield chunks
+
+
 def make(*script: Any, **options: Any) -> Agent:
     """An agent of that script."""
     tools = [patient, deaf, blocking, buy, look]
@@ -90,7 +107,7 @@ def make(*script: Any, **options: Any) -> Agent:
 
 
 endless = make(ENDLESS, said)
-silent = make(Reply("never", delay=600), said)
+silent = Agent(Mute([said]), planning="off")
 thread = make(call("patient"), said, said)
 deaf_tool = make(call("deaf"), said)
 blocked = make(call("blocking"), said)
