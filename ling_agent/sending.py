@@ -107,39 +107,31 @@ class Sender:
             only_first_call: No other call of the message will be used.
         """
         renders = self._setup.backend.renders_prompts
-        on_call = self._on_call
+        step = self._ledger.step
+        wish: dict[str, Any] = {"tool_choice": tool_choice, "whole": whole}
+        if renders:
+            wish |= {"prefill": prefill, "stop_when": stop_when}
         # Behind a plan comes its call; the answer's form is for messages of which nothing is given.
-        schema = None if prefill or only_plan else self._setup.answer.schema
+        if not (prefill or only_plan):
+            wish["answer_schema"] = self._setup.answer.schema
 
         async def offer(call: ToolCall) -> None:
-            if on_call is not None and not (
-                only_first_call and call.id != f"call_{self._ledger.step}_0"
-            ):
-                await on_call(self._ledger.step, call)
+            used = call.id == f"call_{step}_0" or not only_first_call
+            if self._on_call is not None and used:
+                await self._on_call(step, call)
 
         async def adopt(plan: str) -> None:
-            await self._on_plan(self._ledger.step, plan)
+            if not plan_known:
+                await self._on_plan(step, plan)
 
         def reader() -> TurnReader:
-            request = ModelRequest(
-                messages=self._context.messages(),
-                tools=tuple(self._context.tools.schemas),
-                sampling=sampling,
-                prefill=prefill if renders else "",
-                stop_when=stop_when if renders else None,
-                tool_choice=tool_choice,
-                conversation=self._run_id,
-                whole=whole,
-                watched=self._setup.watched,
-                answer_schema=schema,
-            )
             return TurnReader(
-                request,
-                step=self._ledger.step,
+                self._model_request(sampling, **wish),
+                step=step,
                 bare_json=self.bare_json,
                 keep_raw=renders,
                 emit=self._emit,
-                on_plan=_known_plan if plan_known else adopt,
+                on_plan=adopt,
                 unless_call=unless_call and renders,
                 only_plan=only_plan and renders,
                 on_call=offer,
@@ -151,6 +143,17 @@ class Sender:
             self._ledger.settle()
         self._learn(turn)
         return turn
+
+    def _model_request(self, sampling: Sampling, **wish: Any) -> ModelRequest:
+        """The conversation and the tools as they are now, with what is wished for."""
+        return ModelRequest(
+            messages=self._context.messages(),
+            tools=tuple(self._context.tools.schemas),
+            sampling=sampling,
+            conversation=self._run_id,
+            watched=self._setup.watched,
+            **wish,
+        )
 
     async def _send(self, reader: Callable[[], TurnReader]) -> Turn:
         """Read the answer to a request, or what there is of it when it is stopped; another request
