@@ -253,16 +253,18 @@ async def test_a_decision_resumes_the_run(
     assert resumed.pending_approvals == ()
 
 
-async def test_an_edit_is_told_to_the_model_and_checked_like_any_call() -> None:
+async def test_an_edit_is_told_to_the_model_and_checked_before_it_counts() -> None:
     shop = Shop()
     agent = shop.agent(call("buy", item="a"), "done")
     result = await agent.run("x")
     (waiting,) = result.pending_approvals
-    resumed = await agent.resume(result.run_id, approvals={waiting.id: Edit({"thing": "b"})})
-    (text,) = observations(resumed)
+    with pytest.raises(ConfigurationError, match=r"buy does not take this: .*thing"):
+        await agent.resume(result.run_id, approvals={waiting.id: Edit({"thing": "b"})})
     assert shop.ran == []
-    assert '{"thing": "b"}' in text
-    assert "do not fit" in text
+    resumed = await agent.resume(result.run_id, approvals={waiting.id: Edit({"item": "b"})})
+    (text,) = observations(resumed)
+    assert shop.ran == ["buy b"]
+    assert '{"item": "b"}' in text
 
 
 async def test_only_some_of_the_waiting_calls_are_decided() -> None:

@@ -23,6 +23,7 @@ import ling_agent
 REPOSITORY = Path(ling_agent.__file__).parents[1]
 GUARD = 30.0
 """Seconds after which a test that waits for a text has failed; it never decides otherwise."""
+_PATIENCE = 5.0
 CTRL_C = "\x03"
 CTRL_D = "\x04"
 
@@ -87,7 +88,22 @@ class Terminal:
 
     def send(self, text: str) -> None:
         """Type."""
+        if text == CTRL_C:
+            self._let_it_wait()
         os.write(self._master, text.encode())
+
+    def _let_it_wait(self) -> None:
+        """Give the process the time to wait for something, as people do, where that can be seen.
+
+        A signal that comes just before Python's ``input`` waits is only heard with the next key.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        quiet = 0
+        while quiet < 3 and time.monotonic() < deadline and stat.exists():
+            state = stat.read_text("ascii", "replace").rpartition(")")[2].split()[0]
+            quiet = quiet + 1 if state == "S" else 0
+            time.sleep(0.01)
 
     def enter(self, text: str) -> None:
         """Type a line, once the prompt is there."""

@@ -45,7 +45,7 @@ async def test_the_end_of_a_run(caplog: pytest.LogCaptureFixture) -> None:
     assert (fields["agent"], fields["run_id"]) == ("shop", result.run_id)
     assert (fields["status"], fields["error"]) == ("completed", None)
     assert (fields["requests"], fields["tool_calls"]) == (2, 1)
-    (record,) = caplog.records
+    (record,) = [r for r in caplog.records if r.name == "ling_agent.run"]
     assert record.levelno == logging.INFO
     assert record.getMessage().startswith(f"shop {result.run_id}: completed: 2 requests, 1 calls, ")
 
