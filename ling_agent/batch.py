@@ -67,6 +67,7 @@ class Batch:
 
     @property
     def any_valid(self) -> bool:
+        """Whether at least one was a call that fits its tool, or there was none."""
         calls = {id_ for id_, block in self.blocks.items() if isinstance(block, ToolCall)}
         return not self.blocks or bool(calls - self.rejected)
 

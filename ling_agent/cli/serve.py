@@ -231,8 +231,8 @@ def _keys(options: argparse.Namespace) -> list[str]:
     Raises:
         ConfigurationError: They cannot be read, or there are none where other machines come in.
     """
+    from ..api_keys import VARIABLE, read_keys
     from ..serve.hosting import is_loopback
-    from ..serve.keys import VARIABLE, read_keys
 
     keys = read_keys(options.api_key, options.api_key_file)
     if not keys and not is_loopback(options.host):

@@ -15,14 +15,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from ..api_keys import Key, Keys
 from ..errors import ConfigurationError
 from ..extras import require
-from .hiding import Given
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -94,7 +94,7 @@ def http_app(
     agent: Agent[Any],
     *,
     path: str = "/mcp",
-    api_keys: Given | Sequence[Given] = (),
+    api_keys: Key | Iterable[Key] = (),
     allowed_hosts: Sequence[str] | None = None,
     description: str | None = None,
     deps: Any = None,
@@ -121,10 +121,10 @@ def http_app(
     require("mcp", extra="mcp", why=_WHY)
     from mcp.server.transport_security import TransportSecuritySettings
 
-    from .guard import KeyGuard, checked_keys
+    from .guard import KeyGuard
     from .offered import Offer
 
-    keys = checked_keys(api_keys)
+    keys = Keys(api_keys)
     security: TransportSecuritySettings | None = None
     if allowed_hosts is not None:
         security = TransportSecuritySettings(
@@ -149,7 +149,7 @@ async def serve_http(
     port: int = 8000,
     *,
     path: str = "/mcp",
-    api_keys: Given | Sequence[Given] = (),
+    api_keys: Key | Iterable[Key] = (),
     allowed_hosts: Sequence[str] | None = None,
     description: str | None = None,
     deps: Any = None,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import extras
 from ..agent import Agent
-from .keys import Key
+from ..api_keys import Key
 
 if TYPE_CHECKING:
     from starlette.requests import Request

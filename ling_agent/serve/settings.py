@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Iterable
 
+from ..api_keys import Key, Keys
 from ..errors import ConfigurationError
-from .keys import Key, Keys
 
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+|null")
 BODY_SECONDS = 30.0

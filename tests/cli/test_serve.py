@@ -9,9 +9,9 @@ import pydantic
 import pytest
 
 from ling_agent import Agent
+from ling_agent.api_keys import Keys, read_keys
 from ling_agent.cli.main import main
 from ling_agent.serve.hosting import Address, bind, is_loopback, url_of
-from ling_agent.serve.keys import Keys, read_keys
 
 MODULE = """
 from ling_agent import Agent

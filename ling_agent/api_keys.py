@@ -1,4 +1,4 @@
-"""API keys of clients: where they come from, and whether a request has one."""
+"""API keys of clients, of the chat API and of MCP: where they come from, and who has one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ..errors import ConfigurationError
+from .errors import ConfigurationError
 
 VARIABLE = "LING_AGENT_SERVE_KEY"
 """The client's key, not to be mixed up with that of the model's server."""
@@ -19,7 +19,9 @@ VARIABLE = "LING_AGENT_SERVE_KEY"
 class Secret(Protocol):
     """What holds a text back, as pydantic's ``SecretStr`` does."""
 
-    def get_secret_value(self) -> str: ...
+    def get_secret_value(self) -> str:
+        """The text."""
+        ...
 
 
 Key = str | Secret
