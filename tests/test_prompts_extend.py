@@ -8,12 +8,22 @@ import pytest
 
 from ling_agent import Agent, Limits, tool
 from ling_agent.planning import CallOpening, Planning
-from ling_agent.profiles import CHATML, LING2, Profile
+from ling_agent.profiles import PROFILES, Profile
 from ling_agent.testing import ScriptedBackend
 
 from .helpers import call, calls
 
 pytestmark = pytest.mark.anyio
+
+SWITCHED = [
+    profile.with_thinking(on)
+    for profile in PROFILES.values()
+    if profile.thinking.templates
+    for on in (True, False)
+]
+EVERY_PROFILE = pytest.mark.parametrize(
+    "profile", [*PROFILES.values(), *SWITCHED], ids=lambda profile: profile.name
+)
 
 BROKEN = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": }}\n</tool_call>'
 ODD = '<tool_call>{ "arguments":{"b":2 , "a" : 1},"name":"add" }</tool_call>'
@@ -45,6 +55,24 @@ SCRIPTS: dict[str, tuple[Planning, list[str]]] = {
 }
 
 
+def script_of(name: str, profile: Profile) -> tuple[Planning, list[str]]:
+    """The replies as they are for this profile.
+
+    A call of another dialect is not begun for the model. A message that begins with reasoning is
+    begun in nothing, so that its plan, too, comes as one.
+    """
+    planning, script = SCRIPTS[name]
+    if profile.starts_in_reasoning:
+        if len(script) > 1 and planning == "inline":
+            script = [ODD, "done"]
+        if planning == "explicit":
+            script = [f"Plan:\n1.{text}" if text.startswith(" ") else text for text in script]
+        return planning, [f"hm, Plan: none\n</think>{text}" for text in script]
+    if profile.dialect != "json" and planning == "inline":
+        script = [ODD if text.startswith("a") and "}}" in text else text for text in script]
+    return planning, script
+
+
 def check(backend: ScriptedBackend, script: list[str], profile: Profile) -> None:
     requests = backend.requests
     prompts = [backend.prompt(request) + request.prefill for request in requests]
@@ -62,18 +90,20 @@ def check(backend: ScriptedBackend, script: list[str], profile: Profile) -> None
     assert len({str(request.tools) for request in backend.requests}) == 1
 
 
-@pytest.mark.parametrize("profile", [CHATML, LING2], ids=lambda profile: profile.name)
+@EVERY_PROFILE
 @pytest.mark.parametrize("name", SCRIPTS)
 async def test_each_request_extends_the_one_before(name: str, profile: Profile) -> None:
-    planning, script = SCRIPTS[name]
+    planning, script = script_of(name, profile)
     backend = ScriptedBackend(script, renders_prompts=True, profile=profile, chunk_size=3)
     await Agent(backend, tools=[add], planning=planning, instructions="Be brief.").run("Add.")
     check(backend, script, profile)
 
 
-@pytest.mark.parametrize("profile", [CHATML, LING2], ids=lambda profile: profile.name)
+@EVERY_PROFILE
 async def test_also_over_the_tasks_of_a_session_and_a_resumed_run(profile: Profile) -> None:
     script = [ODD, "3", call("add", a=5, b=5), "10"]
+    if profile.starts_in_reasoning:
+        script = [f"hm</think>{text}" for text in script]
     backend = ScriptedBackend(script, renders_prompts=True, profile=profile)
     agent = Agent(backend, tools=[add], planning="off")
     await agent.run("Add.", session="s")

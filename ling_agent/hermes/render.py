@@ -1,10 +1,11 @@
 """Messages and tools to prompt text, byte for byte as the official templates render them.
 
-`ling2` is the Ling 2.0 template (also used by 2.5 and 2.6), `chatml` the one of Qwen2.5 with its
-Hermes tool section. Differences to the templates are deliberate and few: tokens in user and tool
-text are neutralised, an assistant message may carry the exact text that the model generated
-(`raw`), and what the templates silently drop or garble is an error here. `PromptRenderer` keeps the
-parts of a prompt, so that the next one of the same conversation costs only what is new in it.
+The templates have names, see `.templates`: `ling2` is that of Ling 2.0, `chatml` the one of Qwen2.5
+with its Hermes tool section. Differences to the templates are deliberate and few: tokens in user
+and tool text are neutralised, an assistant message may carry the exact text that the model
+generated (`raw`), and what the templates silently drop or garble is an error here. `PromptRenderer`
+keeps the parts of a prompt, so that the next one of the same conversation costs only what is new in
+it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def render(
             string; None for an assistant that only calls), `tool_calls` with `arguments` as an
             object. An assistant message with `raw` is rendered as exactly that text.
         tools: OpenAI tool objects, rendered in the order given.
-        template: `ling2` or `chatml`.
+        template: One of `TEMPLATES`.
         add_generation_prompt: End with the header of the next assistant turn.
         neutralise: Break the format's own words in user, tool and re-rendered assistant text.
 
@@ -113,7 +114,7 @@ class PromptRenderer(Generic[T]):
         neutralise: bool = True,
     ) -> None:
         if template not in BY_NAME:
-            known = ", ".join(sorted(BY_NAME))
+            known = ", ".join(BY_NAME)
             raise HermesError(f'unknown template "{template}": one of {known}')
         self._convert = convert
         self._template = BY_NAME[template]
@@ -172,7 +173,7 @@ class PromptRenderer(Generic[T]):
                 parts.append("")  # it is in the head
             else:
                 thinking = query is not None and at > query
-                parts.append(template.message(message, safe, thinking))
+                parts.append(template.message(message, safe, thinking, not following))
         return parts
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from ling_agent import catalog
 from ling_agent.errors import ConfigurationError
+from ling_agent.profiles import get_profile
 
 from .stand_in import REPOSITORY, model_of
 
@@ -19,7 +20,7 @@ def test_catalogue_is_consistent() -> None:
     for alias, model in catalog.CATALOG.items():
         assert model.alias == alias
         assert model.size > 1_000_000
-        assert model.profile in {"chatml", "ling2"}
+        assert get_profile(model.profile).name == model.profile, "no name of an earlier version"
         assert model.hub or model.mirror
         # A mirror is a stranger's packaging: never without a digest of our own.
         assert model.sha256 is not None or model.mirror is None
