@@ -38,15 +38,35 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="BACKEND",
         help="for example vllm:http://localhost:8000, or llamacpp:<alias or path to a .gguf>",
     )
+    parser.add_argument(
+        "--gpu",
+        metavar="NAME",
+        help="what the server runs on, for example rtx-4090: the speed is then told beside what "
+        "its memory allows; the embedded engine's is found by itself",
+    )
+    parser.add_argument(
+        "--gpus", type=_count, default=1, metavar="N", help="how many of them (default: 1)"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(handler=doctor)
+
+
+def _count(text: str) -> int:
+    """A number of cards."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return number
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Examine it; returns 0, or 1 when something is broken.
 
     Raises:
-        ConfigurationError: Not a backend string.
+        ConfigurationError: Not a backend string, or a card that nothing is known about.
         CatalogError: The file of an embedded model cannot be had.
     """
     from ..doctor import examine
@@ -55,7 +75,13 @@ def doctor(options: argparse.Namespace) -> int:
     view = _View(as_json=options.json)
 
     async def work() -> int:
-        report = await examine(options.backend, on_check=view.working, on_finding=view.show)
+        report = await examine(
+            options.backend,
+            gpu=options.gpu,
+            gpus=options.gpus,
+            on_check=view.working,
+            on_finding=view.show,
+        )
         view.close()
         if options.json:
             print(json.dumps(report.to_json()))  # ASCII: the same in every locale

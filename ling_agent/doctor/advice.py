@@ -13,14 +13,6 @@ from ..profiles import name_words
 
 DoctorKind = Kind | Literal["llamacpp"]
 
-LING_WINDOW = 131_072
-"""Tokens of Ling-2.6-flash without an override (read: SGLang cookbook)."""
-
-_YARN = (
-    '{"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "rope_theta": 6000000, '
-    '"partial_rotary_factor": 0.5, "original_max_position_embeddings": 131072}}'
-)
-
 _FLAGS: dict[str, dict[str, str]] = {
     "start": {
         "vllm": "start it: vllm serve MODEL --enable-auto-tool-choice --tool-call-parser hermes "
@@ -61,19 +53,16 @@ _FLAGS: dict[str, dict[str, str]] = {
         "llamacpp": "give LlamaCppBackend a larger n_ctx, as far as memory and model allow",
         "*": "serve the model with a longer context window",
     },
-    "yarn": {
-        "vllm": f"vLLM: --max-model-len N --hf-overrides '{_YARN}' (inferred from SGLang's)",
-        "sglang": f"SGLang: --context-length N --json-model-override-args '{_YARN}'",
-        "llama-server": "llama-server: --rope-scaling yarn --rope-scale 2 --yarn-orig-ctx 131072 "
-        "(inferred from SGLang's)",
-        "*": f"YaRN with factor 2 over {LING_WINDOW}, or a window of at most {LING_WINDOW}",
-    },
     "parser": {
         "vllm": "start vLLM with --enable-auto-tool-choice --tool-call-parser hermes",
         "sglang": "start SGLang with --tool-call-parser qwen (qwen25 in older versions)",
         "llama-server": "start llama-server with --jinja and the model's own chat template",
         "ollama": "take a model whose template has tools: ollama show MODEL lists the capability",
         "*": "turn the server's tool calling on, or take a server whose tool parser fits the model",
+    },
+    "parser-3": {
+        "vllm": "start vLLM with --enable-auto-tool-choice --tool-call-parser ling3",
+        "sglang": "start SGLang with --tool-call-parser ling3",
     },
     "forced": {
         "vllm": "use vLLM 0.11 or newer with --enable-auto-tool-choice --tool-call-parser hermes",
@@ -128,11 +117,52 @@ _FLAGS: dict[str, dict[str, str]] = {
         "llama-server": "start llama-server with --reasoning-format none",
         "*": "turn the server's reasoning parser off for this model",
     },
+    "sampling": {
+        "vllm": "send a temperature with each request, as ling_agent does; for other clients start "
+        "vLLM with --override-generation-config '{\"temperature\": 0.1}'",
+        "sglang": "send a temperature with each request, as ling_agent does; for other clients "
+        'write "temperature": 0.1 into the generation_config.json beside the weights and start '
+        "SGLang with --sampling-defaults model",
+        "llama-server": "send a temperature with each request, as ling_agent does; for other "
+        "clients start llama-server with --temp 0.1",
+        "ollama": "send a temperature with each request, as ling_agent does; for other clients "
+        "write PARAMETER temperature 0.1 into the Modelfile",
+        "*": "send a temperature with each request, as ling_agent does",
+    },
+    "memory": {
+        "vllm": "start vLLM with a smaller --max-model-len or --max-num-seqs, with more cards "
+        "(--tensor-parallel-size), or take a smaller format of the weights",
+        "sglang": "start SGLang with a smaller --mem-fraction-static, --max-running-requests or "
+        "--context-length, with more cards (--tp-size), or take a smaller format of the weights",
+        "llama-server": "start llama-server with a smaller -c or --parallel, with --n-cpu-moe N, "
+        "or take a stronger quantisation",
+        "ollama": "set a smaller num_ctx, or take a stronger quantisation",
+        "llamacpp": "free memory, pass a smaller n_ctx or n_parallel, or take a stronger "
+        "quantisation; ling-agent fit says what fits",
+        "*": "give the server more memory, a shorter window, or a smaller format of the weights",
+    },
+    "architecture": {
+        "*": "take llamacpp:ling-mini-2.0, or serve this model with SGLang or vLLM",
+    },
+    "file": {
+        "*": "download the file again and compare its SHA-256; ling-agent models verify does it "
+        "for those of the catalogue",
+    },
+    "queue": {
+        "vllm": "examine it again without other load; leave chunked prefill on, and keep the front "
+        "of the prompt the same, so that the prefix cache holds it",
+        "sglang": "examine it again without other load; keep the front of the prompt the same, so "
+        "that the prefix cache holds it",
+        "llama-server": "examine it again without other load; put the layers on the GPU "
+        "(-ngl 99), and use a larger -ub",
+        "*": "examine it again without other load; put the model on a GPU",
+    },
     "gpu": {
         "*": "build llama.cpp for the GPU: put GGML_CUDA=ON; in front of SKBUILD_CMAKE_DEFINE and "
         "pip install --force-reinstall --no-cache-dir 'ling-agent[llamacpp]'",
     },
     "failed": {
+        "llamacpp": "look up llama.cpp's words on the page Troubleshooting of the documentation",
         "*": "look into the server's log",
     },
 }
@@ -155,8 +185,25 @@ def is_ling(facts: ServerFacts) -> bool:
 
 
 def is_hybrid_ling(facts: ServerFacts) -> bool:
-    """Whether it is a Ling with linear attention (2.5, 2.6), as far as its name tells."""
-    return is_ling(facts) and not {"2.0", "lite", "plus", "1.5"} & _words(facts)
+    """Whether it is a Ling with linear attention (from 2.5 on), as far as its name tells."""
+    words = _words(facts)
+    older = {"2.0", "lite", "plus", "1.5"} & words or ("1t" in words and not is_linear_ling(facts))
+    return is_ling(facts) and not older
+
+
+def is_linear_ling(facts: ServerFacts) -> bool:
+    """Whether its name says Ling 2.5 or 2.6."""
+    return is_ling(facts) and bool({"2.5", "2.6"} & _words(facts))
+
+
+def is_ling_3(facts: ServerFacts) -> bool:
+    """Whether it is a Ling 3, whose calls have another format and which thinks by default."""
+    return is_ling(facts) and any(word == "3" or word.startswith("3.") for word in _words(facts))
+
+
+def advise_parser(facts: ServerFacts, kind: DoctorKind) -> str:
+    """The flags of the tool parser: Ling 3 has one of its own (read: vLLM 0.32, SGLang 0.5.23)."""
+    return (advise("parser-3", kind) if is_ling_3(facts) else "") or advise("parser", kind)
 
 
 def _words(facts: ServerFacts) -> set[str]:

@@ -28,9 +28,9 @@ async def cached_tokens(probe: Probe) -> Verdict:
         )
     if isinstance(probe, ServerProbe) and probe.kind == "vllm" and is_hybrid_ling(probe.facts):
         return warning(
-            f"0 of {size:,} prompt tokens came from the cache: vLLM has no prefix caching for this "
-            "architecture",
-            "nothing to set; SGLang has a prefix cache for it",
+            f"0 of {size:,} prompt tokens came from the cache: older vLLM has no prefix caching "
+            "for this architecture, newer (0.32 was read) caches it in long blocks only",
+            "try a longer prompt, or SGLang, which has a prefix cache for it",
         )
     return warning(
         f"0 of {size:,} prompt tokens came from the cache the second time: it is off, its blocks "

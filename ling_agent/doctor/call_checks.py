@@ -12,7 +12,7 @@ from typing import Any
 from ..backends.remote.facts import adaptation
 from ..errors import BackendRefused
 from ..hermes.grammar import structural_tag
-from .advice import advise, is_ling
+from .advice import advise, advise_parser, is_ling, is_ling_3
 from .answers import Answer
 from .findings import Verdict, broken, ok, unknown, warning
 from .probe import Called, ServerProbe
@@ -26,7 +26,7 @@ async def tool_parser(probe: ServerProbe) -> Verdict:
     if not probe.facts.tool_parser:
         return broken(
             "the server was started without a tool parser; calls are read by ling_agent alone",
-            advise("parser", probe.kind),
+            advise_parser(probe.facts, probe.kind),
         )
     try:
         answer = await probe.ask(CALL)
@@ -35,22 +35,24 @@ async def tool_parser(probe: ServerProbe) -> Verdict:
         if learned is None or learned.tool_parser:
             return broken(
                 f"the server refuses a request with tools: {error.reason or error}",
-                advise("parser", probe.kind),
+                advise_parser(probe.facts, probe.kind),
             )
         probe.facts = learned
         return broken(
             f"the server refuses tool_choice auto ({error.reason}); calls are read by ling_agent "
             "alone",
-            advise("parser", probe.kind),
+            advise_parser(probe.facts, probe.kind),
         )
     if answer.read_by_server:
         return _read(probe, Called(CALL, False, {}, answer))
     if answer.lost:
-        return broken(f"a call was generated and lost: {answer.lost}", advise("parser", probe.kind))
+        return broken(
+            f"a call was generated and lost: {answer.lost}", advise_parser(probe.facts, probe.kind)
+        )
     if answer.calls and "<tool_call>" in answer.text:
         return warning(
             f"the call came as text, and ling_agent read it: {answer.shown()}",
-            advise("parser", probe.kind),
+            advise_parser(probe.facts, probe.kind),
         )
     return await _held(probe, answer)
 
@@ -62,7 +64,7 @@ def _read(probe: ServerProbe, called: Called, how: str = "") -> Verdict:
         return broken(
             f"the server announced a call and its arguments did not arrive: "
             f"{answer.lost or answer.shown()}",
-            advise("parser", probe.kind),
+            advise_parser(probe.facts, probe.kind),
         )
     probe.called = called
     wrong = [call for call in answer.calls if not is_valid(call)]
@@ -91,7 +93,7 @@ async def _held(probe: ServerProbe, free: Answer) -> Verdict:
         return warning(
             "a call in Hermes tags came as text, so the server's tool parser is off or of another "
             f"format; ling_agent read it: {answer.shown()}",
-            advise("parser", probe.kind),
+            advise_parser(probe.facts, probe.kind),
         )
     if free.calls:
         return warning(
@@ -196,12 +198,13 @@ async def reasoning(probe: ServerProbe) -> Verdict:
             "where there were any",
             advise("reasoning", probe.kind),
         )
-    if is_ling(probe.facts) and parser:
+    if is_ling(probe.facts) and parser and not (is_ling_3(probe.facts) and parser == "ling3"):
         return broken(
             f"the server runs with --reasoning-parser {parser}, which swallows the calls of Ling",
             advise("reasoning", probe.kind),
         )
-    if is_ling(probe.facts) and any(answer.reasoning for answer in probe.answers):
+    thinks = is_ling_3(probe.facts)
+    if is_ling(probe.facts) and not thinks and any(answer.reasoning for answer in probe.answers):
         return warning(
             "the server finds reasoning in answers of Ling, which does not think by default",
             advise("reasoning", probe.kind),

@@ -13,9 +13,11 @@ from ..backends.remote.facts import Kind
 from ..backends.remote.keys import find_key
 from ..backends.remote.transport import HttpTransport
 from ..errors import BackendError, BackendRefused, BackendUnavailable
-from . import cache_checks, call_checks, embedded_checks, server_checks
+from ..facts import gpu as find_card
+from . import cache_checks, call_checks, embedded_checks, sampling_checks, server_checks
 from .advice import advise
 from .findings import Finding, Report, Verdict, broken, ok, one_line, unknown, warning
+from .known import Cards
 from .probe import EmbeddedProbe, Probe, ServerProbe
 from .speed import speed
 
@@ -37,6 +39,7 @@ _SERVER: Sequence[Check[ServerProbe]] = (
     ("prefix-cache", cache_checks.consistency),
     ("usage", cache_checks.usage),
     ("reasoning", call_checks.reasoning),
+    ("default-sampling", sampling_checks.default_sampling),
     ("speed", speed),
 )
 _EMBEDDED: Sequence[Check[EmbeddedProbe]] = (
@@ -59,6 +62,8 @@ async def examine(
     *,
     api_key: str | None = None,
     timeouts: Timeouts | None = None,
+    gpu: str | None = None,
+    gpus: int = 1,
     on_check: OnCheck | None = None,
     on_finding: OnFinding | None = None,
 ) -> Report:
@@ -68,14 +73,19 @@ async def examine(
         spec: A backend string, ``vllm:http://a:8000,http://b:8000`` or ``llamacpp:…``.
         api_key: Bearer token; the default is ``LING_AGENT_API_KEY``. No finding repeats it.
         timeouts: How long a server may take.
+        gpu: What each server runs on, ``rtx-4090``: the speed is then told beside what the card's
+            memory allows. The embedded engine's is asked for.
+        gpus: How many of them.
         on_check: Called with the server and the name of a check before it begins.
         on_finding: Called with each finding.
 
     Raises:
-        ConfigurationError: Not a backend string, or the embedded engine is not installed.
+        ConfigurationError: Not a backend string, the embedded engine is not installed, or nothing
+            is known about the card.
     """
     backend = open_backend(spec)
     key = find_key(api_key)
+    cards = Cards(find_card(gpu), gpus) if gpu else None
     watch = _Watch(
         on_check or (lambda server, check: None),
         on_finding or (lambda finding: None),
@@ -86,7 +96,7 @@ async def examine(
     if scheme == "llamacpp":
         await _embedded(backend, watch)
     else:
-        await _servers(scheme, target, key, timeouts or Timeouts(*_TIMEOUTS), watch)
+        await _servers(scheme, target, key, timeouts or Timeouts(*_TIMEOUTS), watch, cards)
     return Report(backend.name, tuple(watch.findings), time.monotonic() - started)
 
 
@@ -110,14 +120,23 @@ class _Watch:
 
 
 async def _servers(
-    scheme: str, target: str, key: str | None, timeouts: Timeouts, watch: _Watch
+    scheme: str,
+    target: str,
+    key: str | None,
+    timeouts: Timeouts,
+    watch: _Watch,
+    cards: Cards | None,
 ) -> None:
     address = parse_address(target)
     probes: list[ServerProbe] = []
     for url in address.urls:
         transport = HttpTransport(url, api_key=key, timeouts=timeouts)
         probe = ServerProbe(
-            transport, declared=_kind(scheme), model=address.model, nonce=secrets.token_hex(4)
+            transport,
+            declared=_kind(scheme),
+            model=address.model,
+            nonce=secrets.token_hex(4),
+            cards=cards,
         )
         try:
             if await _Examination(probe, url, watch).run(_SERVER):
@@ -169,7 +188,8 @@ class _Examination(Generic[P]):
             alive = not isinstance(probe, ServerProbe) or await probe.alive()
             if error.retry and alive:
                 return warning(f"not told: {error}", "examine it again without other load"), False
-            return broken(str(error), advise("failed", probe.kind)), not alive
+            topic = "memory" if "out of memory" in str(error).lower() else "failed"
+            return broken(str(error), advise(topic, probe.kind)), not alive
         except BackendRefused as error:
             topic = "key" if error.status in (401, 403) else "failed"
             return broken(str(error), advise(topic, probe.kind)), False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..backends.base import Backend, Finished, ModelRequest, ReasoningChunk, TextChunk
@@ -23,6 +23,7 @@ from ..errors import BackendError, BackendRefused
 from ..profiles import CHATML, Profile, profile_for_name
 from .advice import DoctorKind
 from .answers import Answer
+from .known import Bound, Cards, known_format, known_model, served_bound
 from .questions import long_question
 
 _CHAT = "/v1/chat/completions"
@@ -45,6 +46,9 @@ class Probe(ABC):
     Args:
         nonce: Begins the long prompts, so that no earlier examination has left them in the prefix
             cache: the first answer must be computed from nothing.
+
+    Attributes:
+        bound: How fast the card allows it to be, where that is known.
     """
 
     kind: DoctorKind
@@ -52,6 +56,7 @@ class Probe(ABC):
     def __init__(self, nonce: str) -> None:
         self.nonce = nonce
         self.answers: list[Answer] = []
+        self.bound: Bound | None = None
         self._long: list[Answer] = []
 
     @property
@@ -83,6 +88,7 @@ class ServerProbe(Probe):
         declared: What the caller says it is.
         model: Name of the served model; None takes the only one.
         nonce: See `Probe`.
+        cards: What it runs on, as far as the caller says it.
 
     Attributes:
         kind: What it turned out to be.
@@ -92,13 +98,20 @@ class ServerProbe(Probe):
     """
 
     def __init__(
-        self, transport: HttpTransport, *, declared: Kind, model: str | None, nonce: str
+        self,
+        transport: HttpTransport,
+        *,
+        declared: Kind,
+        model: str | None,
+        nonce: str,
+        cards: Cards | None = None,
     ) -> None:
         super().__init__(nonce)
         self.transport = transport
         self.declared: Kind = declared
         self.kind = declared
         self.model = model
+        self.cards = cards
         self.info: Json = {}
         self.called: Called | None = None
         self._facts: ServerFacts | None = None
@@ -134,6 +147,17 @@ class ServerProbe(Probe):
                 self.info = as_object(await self.transport.get("/server_info"))
             except BackendError:
                 self.info = {}
+        self.bound = self._find_bound()
+
+    def _find_bound(self) -> Bound | None:
+        names = (self.facts.model, self.facts.root)
+        model = known_model(*names)
+        if self.cards is None or model is None:
+            return None
+        told = str(self.info.get("quantization") or "")
+        default = "bf16" if self.kind in ("vllm", "sglang") else ""  # the others serve GGUF files
+        form = known_format(model, names, told, default=default)
+        return served_bound(model, form, self.cards) if form else None
 
     async def alive(self) -> bool:
         """Whether it still answers."""
@@ -150,6 +174,7 @@ class ServerProbe(Probe):
         stream: bool = False,
         constrained: bool = False,
         more: Mapping[str, Any] | None = None,
+        without: Sequence[str] = (),
     ) -> Answer:
         """Ask once; fields that the server does not know are left out, as a backend would.
 
@@ -158,6 +183,7 @@ class ServerProbe(Probe):
             stream: Whether the answer comes in events.
             constrained: Whether calls are held to their schema.
             more: Fields of the body on top.
+            without: Fields that are left out of it.
 
         Raises:
             BackendRefused: The server said no, for a reason that has to do with calls.
@@ -166,6 +192,7 @@ class ServerProbe(Probe):
         while True:
             facts = self.facts if constrained else self.facts.without_constraint()
             body = chat_body(request, facts, self.profile, stream=stream) | dict(more or {})
+            body = {name: value for name, value in body.items() if name not in without}
             try:
                 answer = await self._answer(request, facts, body)
             except BackendRefused as error:

@@ -12,6 +12,7 @@ from ..messages import UserMessage
 
 _CALL_TOKENS = 256  # room for models that think first
 _COPY_TOKENS = 48
+_OPEN_TOKENS = 32
 SPEED_TOKENS = 64
 
 _LONG_LINES = 80
@@ -62,6 +63,24 @@ OUTSIDE = _asking(
     choice="required",
 )
 """A call that would break its schema if nothing held it."""
+
+
+OPEN = ModelRequest(
+    (UserMessage("Write ten words, whichever come to your mind."),),
+    sampling=Sampling(max_tokens=_OPEN_TOKENS),
+)
+"""A question with many good answers: a server that draws hardly gives one of them twice."""
+
+SAMPLING_FIELDS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "repetition_penalty",
+    "repeat_penalty",
+)
+"""What a request leaves out that takes the server's own sampling."""
 
 
 def is_valid(call: ParsedCall) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+from ..backends.remote.facts import ServerFacts
 from ..errors import (
     BackendError,
     BackendRefused,
@@ -12,8 +13,16 @@ from ..errors import (
     ConfigurationError,
     ServerMisconfigured,
 )
-from .advice import LING_WINDOW, DoctorKind, advise, is_hybrid_ling, is_ling
+from ..facts import ModelFacts
+from .advice import (
+    DoctorKind,
+    advise,
+    is_hybrid_ling,
+    is_linear_ling,
+    is_ling,
+)
 from .findings import Verdict, broken, ok, unknown, warning
+from .known import known_model, usual_ling, yarn_advice
 from .probe import ServerProbe
 
 _SMALL = 8192
@@ -79,6 +88,8 @@ async def model(probe: ServerProbe) -> Verdict:
     if others:
         more = ", …" if len(others) > _NAMES else ""
         seen += f"; also listed: {', '.join(others[:_NAMES])}{more}"
+    if probe.cards and probe.bound is None:
+        seen += "; nothing is known about it that would tell how fast it can be"
     return ok(seen)
 
 
@@ -88,10 +99,9 @@ async def version(probe: ServerProbe) -> Verdict:
     seen = f"{_TITLES[kind]}{f' {facts.version}' if facts.version else ''}"
     if kind != probe.declared and probe.declared != "openai":
         return warning(f"it is {seen}, not {_TITLES[probe.declared]}", f"write {kind}:<base URL>")
-    if kind == "ollama" and is_ling(facts):
+    if kind == "ollama" and (why := _not_in_ollama(facts)):
         return warning(
-            f"{seen}, which has no Ling architecture: this is another model of that name",
-            "serve Ling with SGLang or vLLM",
+            f"{seen}, {why}: this is another model of that name", "serve Ling with SGLang or vLLM"
         )
     if facts.version is None:
         fix = "let /version be read" if kind == "vllm" else ""
@@ -107,6 +117,19 @@ async def version(probe: ServerProbe) -> Verdict:
         if _number(facts.version) < _number(oldest):
             return warning(f"{seen}, which is old: {why}", f"use {_TITLES[kind]} {oldest} or newer")
     return ok(seen)
+
+
+def _not_in_ollama(facts: ServerFacts) -> str:
+    """Why a model that is called Ling is none there; empty where it may be one.
+
+    Ollama runs models in llama.cpp's own server since 0.30 (read: its history, 2026-05-29), which
+    knows Ling 1, 2.0 and 3.0.
+    """
+    if not is_ling(facts):
+        return ""
+    if facts.version is None or _number(facts.version) < _number("0.30"):
+        return "which has no Ling architecture"
+    return "whose llama.cpp has no Ling 2.5 and 2.6" if is_linear_ling(facts) else ""
 
 
 def _number(text: str) -> tuple[int, int, int, int]:
@@ -127,18 +150,30 @@ async def window(probe: ServerProbe) -> Verdict:
             "found only when it refuses or cuts them",
             advise("window-unknown", kind),
         )
-    if is_ling(facts) and tokens > LING_WINDOW:
-        if "yarn" in str(probe.info.get("json_model_override_args")).lower():
-            return ok(f"{tokens:,} tokens, with the YaRN override", tokens=tokens)
-        told = "is not set" if probe.info else "cannot be seen from here"
-        return warning(
-            f"{tokens:,} tokens; Ling's own window is {LING_WINDOW:,}, more needs YaRN, which "
-            f"{told}",
-            advise("yarn", kind),
-        )
+    known = known_model(facts.model, facts.root)
+    taken_for = known or (usual_ling() if is_ling(facts) else None)
+    own = taken_for.native_context if taken_for else tokens
+    if tokens > own:
+        return _stretched(probe, tokens, own, known)
     if tokens < _SMALL:
         return warning(
             f"{tokens:,} tokens: few for tools, their results and several steps",
             advise("window-small", kind),
         )
     return ok(f"{tokens:,} tokens", tokens=tokens)
+
+
+def _stretched(probe: ServerProbe, tokens: int, own: int, known: ModelFacts | None) -> Verdict:
+    """A window that is longer than the model's own."""
+    if "yarn" in str(probe.info.get("json_model_override_args")).lower():
+        return ok(f"{tokens:,} tokens, with the YaRN override", tokens=tokens)
+    told = "is not set" if probe.info else "cannot be seen from here"
+    seen = f"{tokens:,} tokens; {known.title if known else 'Ling'}'s own window is {own:,}"
+    if known and known.max_context <= own:
+        return warning(
+            f"{seen}, and nothing is published that stretches it",
+            f"serve it with a window of {own:,} tokens at most",
+        )
+    fix = yarn_advice(known or usual_ling(), probe.kind)
+    fix = fix or f"serve it with a window of {own:,} tokens at most"
+    return warning(f"{seen}, more needs YaRN, which {told}", fix)

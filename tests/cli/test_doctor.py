@@ -44,8 +44,8 @@ def test_a_good_server_exits_0_and_is_told_line_by_line(
     assert lines[0] == url
     assert re.fullmatch(r"ok       reachable        answers in \d+ ms", lines[1])
     assert lines[5].startswith("ok       tool-parser      the server read get_weather(")
-    assert re.fullmatch(r"13 ok; took \d+ s", lines[-1])
-    assert (len(lines), captured.err, "\x1b" in captured.out) == (16, "", False)
+    assert re.fullmatch(r"14 ok; took \d+ s", lines[-1])
+    assert (len(lines), captured.err, "\x1b" in captured.out) == (17, "", False)
 
 
 def test_what_is_broken_exits_1_and_names_the_flag(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +54,7 @@ def test_what_is_broken_exits_1_and_names_the_flag(capsys: pytest.CaptureFixture
     output = capsys.readouterr().out
     assert "broken   prefix-cache     the same greedy prompt" in output
     assert "-> start vLLM with --no-enable-prefix-caching" in output
-    assert "12 ok, 1 broken" in output
+    assert "13 ok, 1 broken" in output
 
 
 def test_a_warning_exits_0(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,6 +105,44 @@ def test_a_wrong_backend_exits_2(spec: str, says: str, capsys: pytest.CaptureFix
     assert main(["doctor", spec]) == 2
     error = capsys.readouterr().err
     assert (says in error, error.count("\n")) == (True, 1)
+
+
+def test_with_a_card_the_speed_is_told_beside_what_it_allows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving(StandIn(), vllm("Ling-2.6-flash-fp8")) as url:
+        assert main(["doctor", f"vllm:{url}", "--gpu", "h100", "--gpus", "2"]) == 0
+    output = capsys.readouterr().out
+    # 6.81 billion parameters of 8 bits are read for a token, by two cards with 3,350 GB/s.
+    assert (
+        "memory bandwidth allows 984 tokens/s at best (Ling-2.6-flash as FP8 reads 6.81 GB a "
+        "token, 2 x H100 SXM 6,700 GB/s), this is"
+    ) in output
+
+
+def test_a_model_without_facts_has_no_bound_and_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving(StandIn()) as url:
+        assert main(["doctor", f"vllm:{url}", "--gpu", "rtx-4090"]) == 0
+    output = capsys.readouterr().out
+    assert "serves m; nothing is known about it that would tell how fast it can be" in output
+    assert "memory bandwidth" not in output
+
+
+def test_an_unknown_card_exits_2_with_the_nearest_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["doctor", "vllm:http://127.0.0.1:1", "--gpu", "rtx-4091"]) == 2
+    assert "Did you mean rtx-4090" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "two"])
+def test_a_number_of_cards_is_one(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "vllm:http://127.0.0.1:1", "--gpus", count])
+    assert ended.value.code == 2
+    assert "no number from 1 on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])

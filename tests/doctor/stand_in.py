@@ -38,6 +38,8 @@ class StandIn:
         reports: Tells cached tokens at all.
         drifts: The second answer to the long prompt differs.
         random: Every answer differs.
+        draws: Every answer differs to a question that comes without a temperature.
+        waits: Seconds before the first event of a stream.
         overloaded: Completions are refused with 429.
         asked: Bodies of the completions so far.
     """
@@ -51,6 +53,8 @@ class StandIn:
     reports: bool = True
     drifts: bool = False
     random: bool = False
+    draws: bool = False
+    waits: float = 0.0
     overloaded: bool = False
     asked: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
@@ -87,6 +91,8 @@ class StandIn:
         return None
 
     def _message(self, body: dict[str, Any], seen: int) -> tuple[dict[str, Any], str]:
+        if self.draws and "temperature" not in body:
+            return {"content": f"river, lamp, word {len(self.asked)}"}, "stop"
         if not body.get("tools"):
             changed = self.random or (self.drifts and seen == 1 and len(str(body)) > 2000)
             text = LINES.replace("2408", "9999") if changed and seen else LINES
@@ -130,6 +136,7 @@ class StandIn:
         self, exchange: Exchange, message: dict[str, Any], finish: str, usage: dict[str, Any]
     ) -> None:
         await exchange.begin_events()
+        await anyio.sleep(self.waits)
         calls = message.get("tool_calls")
         content = message.get("content") or ""
         if self.streams == "text" and content:
@@ -146,9 +153,11 @@ class StandIn:
             events = [delta(tool_calls=calls)]
         if message.get("reasoning"):
             events.insert(0, delta(reasoning=message["reasoning"]))
+        # Long enough that pieces of a text do not arrive as one on a busy machine.
+        pause = 0.005 if calls else 0.03
         for event in events:
             await exchange.event(event)
-            await anyio.sleep(0.005)
+            await anyio.sleep(pause)
         await exchange.event(delta(finish))
         if self.usage == "always":
             await exchange.event({"choices": [], "usage": usage})

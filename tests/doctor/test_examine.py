@@ -103,7 +103,7 @@ async def test_what_cannot_be_asked_any_more_is_unknown() -> None:
 async def test_a_failure_of_one_check_does_not_end_the_others() -> None:
     async def fails(exchange: Exchange) -> None:
         if exchange.json.get("tools"):
-            await exchange.respond({"error": "out of memory"}, status=500)
+            await exchange.respond({"error": "the engine is dead"}, status=500)
         else:
             await StandIn()(exchange)
 
@@ -111,7 +111,7 @@ async def test_a_failure_of_one_check_does_not_end_the_others() -> None:
         report = await examine(f"vllm:{server.url}")
     found = {finding.check: finding for finding in report.findings}
     assert (found["tool-parser"].status, found["prefix-cache"].status) == ("broken", "ok")
-    assert "out of memory" in found["tool-parser"].seen
+    assert "the engine is dead" in found["tool-parser"].seen
     assert "log" in found["tool-parser"].fix
 
 
