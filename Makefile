@@ -23,7 +23,7 @@ demo: $(VENV)/.llamacpp  ## An agent finds GPU offers with a local model
 	@$(BIN)/ling-agent models pull $(MODEL)
 	@$(BIN)/python -m examples.marketplace_search --model $(MODEL)
 
-test: $(VENV)/.dev  ## All tests, those on the real model too
+test: $(VENV)/.evals  ## All tests, those on the real model too
 	@$(BIN)/ling-agent models pull $(MODEL)
 	@$(BIN)/ling-agent models pull smollm2-135m
 	@$(BIN)/python -m scripts.browser >/dev/null || true # without it, tests of web pages are skipped
@@ -43,7 +43,7 @@ lint: $(VENV)/.dev  ## ruff: style and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: $(VENV)/.dev  ## pyright, strict
+types: $(VENV)/.evals  ## pyright, strict
 	@$(BIN)/pyright
 
 contracts: $(VENV)/.dev  ## import-linter: dependencies point one way
@@ -85,4 +85,10 @@ $(VENV)/.llamacpp: $(VENV)/.core
 $(VENV)/.dev: $(VENV)/.llamacpp
 	@echo "Installing the development tools ..."
 	@$(PIP) install --quiet --editable '.[dev]'
+	@touch $@
+
+# The benchmarks of `ling-agent eval`, without the hundreds of packages that theirs ask for.
+$(VENV)/.evals: scripts/evals/requirements.txt $(VENV)/.dev
+	@echo "Installing the benchmarks of ling-agent eval ..."
+	@$(PIP) install --quiet --no-deps --requirement scripts/evals/requirements.txt
 	@touch $@

@@ -8,7 +8,9 @@ three requests on backends that render prompts themselves, which share all of th
 2. for one that does, the plan, with which the message then begins;
 3. the call that the plan names, behind the plan.
 
-So the model decides whether it acts, and an acting one says first what it means to do.
+So the model decides whether it acts, and an acting one says first what it means to do. What a small
+model means to call is drafted aside before the plan (`drafting`): it may then answer in words after
+all, and several calls are the message.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ from collections.abc import Callable
 
 from . import planning
 from .answers import AnswerError
-from .backends.base import ModelInfo, ToolChoice
+from .backends.base import Finished, ModelInfo, ToolChoice
 from .context import Context
+from .drafting import Drafter, message_of
 from .errors import Vetoed
 from .events import Emit, StepStarted
+from .hermes import render_call
 from .hooks import BeforeModel, Veto
 from .intent import announced_tool
 from .ledger import Ledger
@@ -29,8 +33,8 @@ from .limits import Sampling
 from .memory.journal import Journal
 from .memory.window import bytes_of
 from .messages import UserMessage
-from .results import Plan, RunStatus
-from .sending import RecordStopped, Sender
+from .results import Plan, RunStatus, Usage
+from .sending import AsideStopped, Sender
 from .setup import RunSetup
 from .turn import FirstCall, Turn
 
@@ -142,6 +146,11 @@ class Asker:
         if not turn.whole:
             return turn
         self._sender.charge(turn.usage)
+        if self._small_and_json:
+            drafter = self._drafter()
+            drafted = await self._drafted(drafter)
+            if drafted is not None:
+                return drafted
         sampling = await self._sender.affordable()
         if sampling is None:
             return RunStatus.max_tokens
@@ -159,27 +168,94 @@ class Asker:
             return RunStatus.max_tokens
         return await self._act(sampling, (turn.message.raw or "").rstrip())
 
+    @property
+    def _small_and_json(self) -> bool:
+        """Whether drafts and begun calls, which are JSON, are for this model."""
+        info = self.info
+        return info is not None and info.small and info.profile.dialect == "json"
+
+    def _drafter(self) -> Drafter:
+        limits = self._setup.limits
+        return Drafter(
+            self._sender,
+            self._context.messages(),
+            self._context.tools.schemas,
+            most=max(1, int(min(limits.max_parallel_tools, self._ledger.left.tool_calls))),
+        )
+
+    async def _drafted(self, drafter: Drafter) -> Turn | RunStatus | None:
+        """The message, where the draft of its calls makes it: several calls, or words in their
+        place. None where it is to begin with a plan for one call.
+        """
+        try:
+            calls = await drafter.calls()
+            if not calls or (len(calls) == 1 and await drafter.is_meant(calls[0])):
+                return None
+        except AsideStopped:
+            return RunStatus.stopped
+        if len(calls) == 1:
+            sampling = await self._sender.affordable()
+            if sampling is None:
+                return RunStatus.max_tokens
+            return await self._sender.request(sampling, tool_choice="none")
+        if self._setup.cancel.stopped:
+            return RunStatus.stopped  # before its calls begin
+        refined = [drafter.refined(call) for call in calls]
+        text = message_of([call for call, _ in refined])
+        repairs = {index: notes for index, (_, notes) in enumerate(refined) if notes}
+        return await self._sender.written(
+            text, Finished("stop", Usage()), repairs=repairs, plan_known=False
+        )
+
     async def _act(self, sampling: Sampling, plan: str) -> Turn:
         """The rest of a message that begins with a plan; a small model's ends with its call."""
-        small = self.info is not None and self.info.small
-        text = planning.begin_call(plan, self._context.tools.schemas, small=small)
+        if self.info is not None and self.info.profile.dialect != "json":
+            # Begun here its call would be JSON, in which it was not taught to write.
+            return await self._sender.request(sampling, prefill=f"{plan}\n\n", plan_known=True)
+        schemas = self._context.tools.schemas
+        small = self._small_and_json
+        text = planning.begin_call(plan, schemas, small=small)
         complete = None
         if small:
-            complete = FirstCall(
-                text, self._context.tools.schemas, bare_json=self._sender.bare_json
-            )
+            complete = FirstCall(text, schemas, bare_json=self._sender.bare_json)
+        # A call that is begun here is told when it is known what of it stays; other text at once.
+        begun = small and planning.named_tool(plan, schemas) is not None
         turn = await self._sender.request(
-            sampling, prefill=text, stop_when=complete, plan_known=True, only_first_call=small
+            sampling,
+            prefill=text,
+            stop_when=complete,
+            plan_known=True,
+            only_first_call=small,
+            quiet=begun,
         )
+        if begun:
+            return await self._told(turn, plan)
         if not small or not turn.message.calls:
             return turn
-        message = dataclasses.replace(
-            turn.message,
-            calls=turn.message.calls[:1],
-            raw=planning.close_call(turn.message.raw or ""),
-        )
+        raw = planning.close_call(turn.message.raw or "")
+        message = dataclasses.replace(turn.message, calls=turn.message.calls[:1], raw=raw)
         # What the model began behind the call is cut off with it.
         return dataclasses.replace(turn, message=message, failures={})
+
+    async def _told(self, turn: Turn, plan: str) -> Turn:
+        """A message whose one call nobody was told of yet, without values that were made up."""
+        if not turn.whole:
+            # Stopped before anybody was told of its call: that is none.
+            message = dataclasses.replace(turn.message, calls=(), raw=None)
+            return dataclasses.replace(turn, message=message)
+        raw = turn.message.raw or ""
+        finished = Finished(turn.finish_reason, turn.usage, notes=turn.notes)
+        if not turn.message.calls:
+            return await self._sender.written(raw, finished, repairs={}, plan_known=True)
+        first, cut = turn.message.calls[0], planning.close_call(raw)
+        call = {"name": first.name, "arguments": first.arguments}
+        refined, notes = self._drafter().refined(call)
+        if notes or (cut == raw and (turn.failures or len(turn.message.calls) > 1)):
+            # Written anew; where it was cut and closed above, it had to be repaired no further.
+            notes = (*(first.repairs if cut == raw else ()), *notes)
+            cut = f"{plan}\n{render_call(refined['name'], refined['arguments'])}"
+        repairs = {0: notes} if notes else {}
+        return await self._sender.written(cut, finished, repairs=repairs, plan_known=True)
 
     async def _recover(self, turn: Turn, choice: ToolChoice) -> Turn:
         """The message, or in its place the answer to a second request.
@@ -232,7 +308,7 @@ class Asker:
         await self._before_model()
         try:
             await self._context.fit(self.step, self._sender.digest)
-        except RecordStopped:
+        except AsideStopped:
             return RunStatus.stopped
         sampling = await self._sender.affordable()
         if self._setup.cancel.stopped:

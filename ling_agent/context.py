@@ -175,7 +175,7 @@ class Context:
         changed = False
         for entry in entries:
             changed = changed or entry.kind == "compaction"
-            if entry.kind == "usage" and not entry.data.get("digest"):
+            if entry.is_live_usage:
                 break
         else:
             return None

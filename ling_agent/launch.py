@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,9 +18,10 @@ from typing import Any
 import anyio
 
 from .approvals import Approval, decide
+from .cancellation import cancelled_by
 from .configuration import Configuration, Options
 from .documents import Document, add_documents, read_documents
-from .errors import ConfigurationError, StoreError, Vetoed
+from .errors import BackendError, ConfigurationError, StoreError, Vetoed
 from .events import Emit, Event
 from .hooks import BeforeRun, Veto
 from .interrupted import adopt_early_calls, leave_calls
@@ -62,6 +64,7 @@ async def started(
         try:
             async with claimed(store, run_id):
                 journal = await agent.memory.open(run_id, known=False)
+                await _prepared(setup)
                 _write_task(agent, setup, journal.trajectory, task, read)
                 yield Run(setup, journal, emit)
         finally:
@@ -161,6 +164,20 @@ async def _opened(sources: Sequence[ToolSource]) -> AsyncGenerator[Toolset, None
             raise
     if failure is not None:
         raise failure
+
+
+async def _prepared(setup: RunSetup) -> None:
+    """Let the backend find out how it will be asked; what fails here fails in the run, and more
+    clearly, for the run asks the same.
+    """
+    limit = setup.limits.timeout
+    deadline = math.inf if limit is None else anyio.current_time() + limit
+    with (
+        anyio.CancelScope(deadline=deadline),
+        cancelled_by(setup.cancel),
+        contextlib.suppress(BackendError),
+    ):
+        await setup.backend.prepare()
 
 
 def _unchanged(value: Any) -> Any:

@@ -247,7 +247,7 @@ class Run:
 
     async def _call(self) -> Phase:
         plans = self._setup.planning == "inline" and self._log.first and not self._answer_now
-        if plans and self._setup.backend.renders_prompts:
+        if plans and self._sender.prefills:
             turn = await self._asked(self._asker.ask_with_plan(self._plan.now))
         else:
             turn = await self._asked(self._asker.ask(tool_choice=self._choice()))

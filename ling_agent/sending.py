@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from .backends.base import ModelInfo, ModelRequest, ToolChoice
+from .backends.base import Finished, ModelInfo, ModelRequest, ToolChoice
 from .cancellation import stopped_by
 from .context import Context
 from .errors import BackendError, ContextOverflow
@@ -28,8 +28,8 @@ from .turn import Turn, TurnReader
 _MAX_REFUSED = 3  # sizes are estimates: what is learned from a refusal may not be enough yet
 
 
-class RecordStopped(Exception):  # noqa: N818 - it is no error
-    """Raised when a record is stopped while it is written: it is no answer, and nothing is kept."""
+class AsideStopped(Exception):  # noqa: N818 - it is no error
+    """Raised when a question aside is stopped: its answer is none of the run's, nothing is kept."""
 
 
 class Sender:
@@ -97,6 +97,7 @@ class Sender:
         plan_known: bool = False,
         only_plan: bool = False,
         only_first_call: bool = False,
+        quiet: bool = False,
     ) -> Turn:
         """Send one request and read what comes.
 
@@ -105,11 +106,12 @@ class Sender:
             plan_known: The plan in the prefill was taken already.
             only_plan: Cut off what begins behind the plan.
             only_first_call: No other call of the message will be used.
+            quiet: Tell nobody of it: the message is `written` once it is known.
         """
         renders = self._setup.backend.renders_prompts
         step = self._ledger.step
         wish: dict[str, Any] = {"tool_choice": tool_choice, "whole": whole}
-        if renders:
+        if self.prefills:
             wish |= {"prefill": prefill, "stop_when": stop_when}
         # Behind a plan comes its call; the answer's form is for messages of which nothing is given.
         if not (prefill or only_plan):
@@ -117,11 +119,11 @@ class Sender:
 
         async def offer(call: ToolCall) -> None:
             used = call.id == f"call_{step}_0" or not only_first_call
-            if self._on_call is not None and used:
+            if self._on_call is not None and used and not quiet:
                 await self._on_call(step, call)
 
         async def adopt(plan: str) -> None:
-            if not plan_known:
+            if not (plan_known or quiet):
                 await self._on_plan(step, plan)
 
         def reader() -> TurnReader:
@@ -130,11 +132,12 @@ class Sender:
                 step=step,
                 bare_json=self.bare_json,
                 keep_raw=renders,
-                emit=self._emit,
+                emit=_nobody if quiet else self._emit,
                 on_plan=adopt,
-                unless_call=unless_call and renders,
-                only_plan=only_plan and renders,
+                unless_call=unless_call and self.prefills,
+                only_plan=only_plan and self.prefills,
                 on_call=offer,
+                starts_in_reasoning=self._starts_in_reasoning,
             )
 
         try:
@@ -187,56 +190,136 @@ class Sender:
             answered(turn)
             return turn
 
-    async def digest(self, note: str, max_tokens: int) -> str | None:
-        """What the model answers behind the live prompt to a note that is not kept.
+    async def written(
+        self,
+        text: str,
+        finished: Finished,
+        *,
+        repairs: Mapping[int, tuple[str, ...]],
+        plan_known: bool,
+    ) -> Turn:
+        """The message that requests aside have written, told as if it had come now.
+
+        Args:
+            text: As it stands in the next prompt.
+            finished: How the last of those requests ended.
+            repairs: What was repaired in its calls, by their index.
+            plan_known: The plan with which it begins was taken already.
+        """
+        step = self._ledger.step
+
+        async def offer(call: ToolCall) -> None:
+            if self._on_call is not None:
+                await self._on_call(step, call)
+
+        async def adopt(plan: str) -> None:
+            if not plan_known:
+                await self._on_plan(step, plan)
+
+        self._reader = TurnReader(
+            self._model_request(self.sampling),
+            step=step,
+            bare_json=self.bare_json,
+            keep_raw=True,
+            emit=self._emit,
+            on_plan=adopt,
+            on_call=offer,
+            repairs=repairs,
+        )
+        return await self._reader.take(text, finished)
+
+    async def aside(
+        self,
+        note: str = "",
+        *,
+        max_tokens: int | None = None,
+        step: int | None = None,
+        **wish: Any,
+    ) -> Turn | None:
+        """What the model answers behind the live prompt to a question that is not kept.
+
+        Nobody is told, and its cost is counted but not written down: see `charge`.
+
+        Args:
+            note: The question; empty to have the conversation itself answered.
+            max_tokens: Of the answer, at most.
+            step: For which it is made; by default this one.
+            **wish: Of the `ModelRequest`.
+
+        Returns:
+            The answer; None where a token limit forbids it.
 
         Raises:
-            RecordStopped: It was told to say no more.
+            AsideStopped: The run is to end while it is asked.
+            ContextOverflow: It does not fit.
+            BackendError: The model cannot be asked.
         """
+        if self._setup.cancel.stopped:
+            raise AsideStopped
         limited = self._ledger.left.tokens < math.inf
         prompt = await self._context.total(exact_above=0) if limited else 0
         sampling = await self.affordable(prompt + self._context.tokens(len(note.encode())))
         if sampling is None:
             return None
-        request = ModelRequest(
-            messages=(*self._context.messages(), UserMessage(note)),
-            tools=tuple(self._context.tools.schemas),
-            sampling=dataclasses.replace(sampling, max_tokens=min(max_tokens, sampling.max_tokens)),
-            tool_choice="none",
-            conversation=self._run_id,
-            watched=False,
-        )
+        if max_tokens is not None:
+            most = min(max_tokens, sampling.max_tokens)
+            sampling = dataclasses.replace(sampling, max_tokens=most)
+        request = dataclasses.replace(self._model_request(sampling, **wish), watched=False)
+        if note:
+            messages = (*request.messages, UserMessage(note))
+            request = dataclasses.replace(request, messages=messages)
+        step = self._ledger.step if step is None else step
         reader = TurnReader(
             request,
             step=self._ledger.step,
             bare_json=False,
-            keep_raw=False,
+            keep_raw=True,
             emit=_nobody,
             on_plan=_known_plan,
+            starts_in_reasoning=self._starts_in_reasoning,
         )
-        step = self._ledger.step + 1  # it is made for the next one
         self._ledger.charge(Usage(requests=1), step)
         try:
             # Not as other requests are sent: what it has said is no part of an answer, and when it
-            # does not fit there is nothing to compact, for that is what it is about.
+            # does not fit there is nothing to compact, for that may be what it is about.
             with stopped_by(self._setup.cancel) as stopping:
                 turn = await self._traced(reader)
-        except BackendError as error:
-            self.note(f"no record of the dropped steps was written: {error}")
-            return None
         finally:
             self._ledger.settle()
         if stopping.cancelled_caught:
-            raise RecordStopped
+            raise AsideStopped
         rest = dataclasses.replace(turn.usage, requests=turn.usage.requests - 1)
         self._ledger.charge(rest, step)
+        for text in turn.notes:
+            self.note(text)
+        return turn
+
+    async def digest(self, note: str, max_tokens: int) -> str | None:
+        """What the model answers behind the live prompt to a note that is not kept.
+
+        Raises:
+            AsideStopped: It was told to say no more.
+        """
+        step = self._ledger.step + 1  # it is made for the next one
+        try:
+            turn = await self.aside(note, max_tokens=max_tokens, step=step, tool_choice="none")
+        except BackendError as error:
+            self.note(f"no record of the dropped steps was written: {error}")
+            return None
+        if turn is None:
+            return None
         self.charge(turn.usage, digest=True)
         whole = turn.finish_reason != "length" and not turn.message.calls and not turn.failures
         return turn.message.content if whole else None
 
     def charge(self, usage: Usage, **more: Any) -> None:
-        """Write what a request has cost into the trajectory, and more about it."""
+        """Write what a request has cost into the trajectory, and more about it.
+
+        A message that only requests aside have written has cost nothing more.
+        """
         self._reader = None
+        if usage == Usage():
+            return
         several: dict[str, Any] = {"requests": usage.requests} if usage.requests > 1 else {}
         self._trajectory.append(
             "usage",
@@ -247,6 +330,16 @@ class Sender:
             **several,
             **more,
         )
+
+    @property
+    def prefills(self) -> bool:
+        """Whether messages may be begun here: not those that begin with reasoning."""
+        return self._setup.backend.renders_prompts and not self._starts_in_reasoning
+
+    @property
+    def _starts_in_reasoning(self) -> bool:
+        renders = self._setup.backend.renders_prompts
+        return renders and self.info is not None and self.info.profile.starts_in_reasoning
 
     @property
     def bare_json(self) -> bool:

@@ -36,6 +36,8 @@ from .messages import AssistantMessage, ToolCall
 from .planning import CallOpening, PlanSplitter
 from .results import Usage
 
+_THINK = "<think>"
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -54,6 +56,7 @@ class Turn:
         arguments_lost: Whether what was lost are a call's arguments.
         read_by_server: Calls that the server had read itself; None when it delivers text.
         notes: What was degraded for this answer.
+        weights: See `Finished`.
         whole: Whether the model has ended it; otherwise somebody has stopped it, and its cost is
             not known.
     """
@@ -69,6 +72,7 @@ class Turn:
     arguments_lost: bool = False
     read_by_server: int | None = None
     notes: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
     whole: bool = True
 
 
@@ -82,13 +86,19 @@ class FirstCall:
         prefill: What the message begins with.
         tools: OpenAI tool objects.
         bare_json: As for the parser.
+        starts_in_reasoning: As for the parser.
     """
 
     def __init__(
-        self, prefill: str, tools: Sequence[Mapping[str, Any]], *, bare_json: bool
+        self,
+        prefill: str,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        bare_json: bool,
+        starts_in_reasoning: bool = False,
     ) -> None:
-        self._splitter = PlanSplitter()
-        self._parser = HermesParser(tools=list(tools), bare_json=bare_json)
+        self._splitter = _splitter(starts_in_reasoning)
+        self._parser = HermesParser(list(tools), starts_in_reasoning, bare_json)
         self(prefill)
 
     def __call__(self, piece: str) -> bool:
@@ -110,6 +120,9 @@ class TurnReader:
         unless_call: Give a message up that opens with a call: nothing of it is read or emitted.
         only_plan: Leave out what is behind the plan; for a message that is known to begin with one.
         on_call: Takes each call as soon as it is complete, while the model writes on.
+        repairs: What was repaired in calls that are written already, by their index.
+        starts_in_reasoning: The prompt ends inside ``<think>``, see `Profile.starts_in_reasoning`;
+            only of prompts that are rendered here it is known.
 
     Attributes:
         request: What is asked.
@@ -127,10 +140,12 @@ class TurnReader:
         unless_call: bool = False,
         only_plan: bool = False,
         on_call: Callable[[ToolCall], Awaitable[None]] | None = None,
+        repairs: Mapping[int, tuple[str, ...]] | None = None,
+        starts_in_reasoning: bool = False,
     ) -> None:
-        tools: Sequence[object] | None = request.tools or None
-        self._parser = HermesParser(tools=tools, bare_json=bare_json)  # pyright: ignore[reportArgumentType]
-        self._splitter = PlanSplitter()
+        self._parser = HermesParser(request.tools or None, starts_in_reasoning, bare_json)
+        self._splitter = _splitter(starts_in_reasoning)
+        self._opened = _THINK if starts_in_reasoning else ""
         self.request = request
         self._keep_raw = keep_raw
         self._step = step
@@ -141,6 +156,7 @@ class TurnReader:
         self._given_up = False
         self._only_plan = only_plan
         self._on_call = on_call
+        self._repairs = repairs or {}
         self._left_out = 0
         self._raw: list[str] = []
         self._content: list[str] = []
@@ -181,6 +197,19 @@ class TurnReader:
             raise BackendUnavailable(
                 f"{backend.name} broke off its answer without saying why: ask again"
             )
+        return await self._ended(finished)
+
+    async def take(self, text: str, finished: Finished) -> Turn:
+        """The message that is written already, by requests aside.
+
+        Args:
+            text: As it stands in the next prompt.
+            finished: How the last of those requests ended.
+        """
+        await self._text(text)
+        return await self._ended(finished)
+
+    async def _ended(self, finished: Finished) -> Turn:
         if not self._given_up:
             await self._finish(finished.finish_reason)
         return self._turn(finished)
@@ -191,7 +220,8 @@ class TurnReader:
             behind = self._parser.feed(self._splitter.finish()) + self._parser.finish("length")
             self._content += [event.text for event in behind if isinstance(event, TextDelta)]
             unfinished = any(isinstance(event, CallFailed) for event in behind)
-            thinks = self.partial.rfind("<think>") > self.partial.rfind("</think>")
+            text = self._opened + self.partial
+            thinks = text.rfind(_THINK) > text.rfind("</think>")
             self._keep_raw = self._keep_raw and not unfinished and not thinks
         turn = self._turn(Finished("length", Usage()))
         return dataclasses.replace(turn, failures={}, lost="", whole=False)
@@ -234,6 +264,8 @@ class TurnReader:
                 case CallStarted(index) | CallParsed(index):
                     event = dataclasses.replace(event, id=f"call_{self._step}_{index}")
                     if isinstance(event, CallParsed):
+                        repairs = (*event.repairs, *self._repairs.get(index, ()))
+                        event = dataclasses.replace(event, repairs=repairs)
                         call = ToolCall(event.id, event.name, event.arguments, event.repairs)
                         self._calls.append(call)
                         complete.append(call)
@@ -271,8 +303,16 @@ class TurnReader:
             arguments_lost=finished.arguments_lost,
             read_by_server=finished.read_by_server,
             notes=finished.notes,
+            weights=finished.weights,
         )
 
     def _text_to_repeat(self) -> str:
         text = "".join(self._raw)
         return text[: -self._left_out].rstrip() if self._left_out else text
+
+
+def _splitter(starts_in_reasoning: bool) -> PlanSplitter:
+    """For a message of which ``<think>`` may be given already: a thought is no plan."""
+    splitter = PlanSplitter()
+    splitter.feed(_THINK if starts_in_reasoning else "")
+    return splitter

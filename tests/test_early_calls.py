@@ -440,10 +440,12 @@ async def test_tools_of_the_memory_answer_while_the_model_writes() -> None:
 @pytest.mark.parametrize("parameters", [500_000_000, None])
 async def test_behind_a_plan_only_a_small_models_first_call_runs(parameters: int | None) -> None:
     bench = Bench()
-    rest = "0}}\n</tool_call>" if parameters is None else 'n": 0}}\n</tool_call>'
-    rest = rest if parameters else '{"n": 0}}\n</tool_call>'
+    rest = 'n": 0}}\n</tool_call>' if parameters else '{"n": 0}}\n</tool_call>'
+    # The draft, and whether it is meant.
+    drafted: list[list[Piece]] = [['{"name": "work", "arguments": {"n": 0}}\n]'], []]
     backend = PacedBackend(
         ["<tool_call>"],
+        *(drafted if parameters else ()),
         ["work`.\n"],
         [f"{rest}\n{call('work', n=1)}"],
         ["done"],
@@ -457,7 +459,11 @@ async def test_behind_a_plan_only_a_small_models_first_call_runs(parameters: int
     assert sorted(bench.ran) == ([0] if parameters else [0, 1])
     message = result.steps[0].message
     assert len(message.calls) == len(bench.ran)
-    prompts = backend.prompts()
+    prompts = [
+        prompt
+        for prompt, request in zip(backend.prompts(), backend.requests, strict=True)
+        if not request.weigh
+    ]
     assert all(later.startswith(earlier) for earlier, later in pairwise(prompts))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from examples.marketplace_search.agent import make_agent
 from examples.marketplace_search.market import SnapshotMarket
 from ling_agent import Agent, CancelToken, Limits, RunStatus, Sampling, ToolError, catalog, tool
-from ling_agent.backends import LlamaCppBackend
+from ling_agent.backends import Finished, LlamaCppBackend, ModelRequest
 from ling_agent.events import Event, PlanMade, TextDelta, ToolStarted
+from ling_agent.messages import UserMessage
 
 pytestmark = [pytest.mark.model, pytest.mark.anyio]
 
@@ -117,3 +119,44 @@ async def test_a_tool_error_reaches_the_model_and_the_run_goes_on(
     assert observations[0].content.startswith("Error: the price list has no ")
     assert len(result.steps) > 1
     assert result.status is RunStatus.completed
+
+
+async def test_several_things_that_are_asked_for_are_called_in_one_message(
+    backend: LlamaCppBackend,
+) -> None:
+    @tool
+    async def weather(city: str) -> str:
+        """Look up the weather of a city.
+
+        Args:
+            city: Name of the city.
+        """
+        return f"{city}: 4 degrees, rain"
+
+    agent = Agent(backend, tools=[weather], sampling=Sampling(max_tokens=200))
+    result = await agent.run("What is the weather in Oslo and in Rome?", limits=Limits(max_steps=1))
+    (step,) = result.steps
+    assert [(call.name, call.arguments) for call in step.message.calls] == [
+        ("weather", {"city": "Oslo"}),
+        ("weather", {"city": "Rome"}),
+    ]
+    assert result.plan is not None
+    assert result.plan.text == "use the tool `weather` 2 times."
+    assert step.usage.requests == 2, "the beginning and the draft"
+
+
+async def test_words_are_weighed_by_the_model(backend: LlamaCppBackend) -> None:
+    async def odds(question: str) -> float:
+        request = ModelRequest(
+            (UserMessage(f"Answer yes or no: {question}"),), (), Sampling(), weigh=("Yes", "No")
+        )
+        async with backend.stream(request) as chunks:
+            (end,) = [chunk async for chunk in chunks]
+        assert isinstance(end, Finished)
+        assert end.usage.completion_tokens == 0
+        yes, no = end.weights
+        assert max(yes, no) > math.log(0.3), "it answers in one of the words"
+        return yes - no
+
+    assert await odds("is Paris the capital of France?") > 0
+    assert await odds("is Paris the capital of France?") > await odds("is 2 + 2 equal to 5?")

@@ -345,20 +345,27 @@ async def test_in_explicit_planning() -> None:
     assert (resumed.status, resumed.output) == (RunStatus.completed, "done")
 
 
-@pytest.mark.parametrize("at", [0, 1, 2])
-@pytest.mark.parametrize("parameters", [None, 500_000_000])
+@pytest.mark.parametrize(
+    ("at", "parameters"),
+    [(at, None) for at in range(3)] + [(at, 500_000_000) for at in range(5)],
+)
 async def test_in_each_request_of_an_inline_plan(at: int, parameters: int | None) -> None:
+    """A small model's has two more behind the first: its draft, and whether that is meant."""
     bench, reached = Bench(), anyio.Event()
     bench.release.set()
     end = 'n": 0}}\n</tool_call>' if parameters else '{"n": 0}}\n</tool_call>'
     whole: list[list[Piece]] = [["<tool_call>"], ["work`.\n"], [end]]
     halves: list[Piece] = ["<tool_", "wo", end[:4]]
+    if parameters:
+        whole[1:1] = [['{"name": "work", "arguments": {"n": 0}}\n]'], []]
+        halves[1:1] = ['{"name": "wo', ""]
     script: list[list[Piece]] = [*whole[:at], [halves[at], reached.set, forever], *whole, ["done"]]
     agent = bench.agent(
         *script, *whole, ["done"], planning="inline", renders=True, parameters=parameters
     )
     result = await run_until(agent, reached, stop, session="s")
     assert (result.status, bench.ran) == (RunStatus.stopped, [])
+    assert result.output == ("<tool_" if at == 0 else None), "what is asked aside is no answer"
     assert len(bench.backend.requests) == at + 1
     later = await agent.run("Something else.", session="s")
     assert (later.status, later.output, bench.ran) == (RunStatus.completed, "done", [0])
@@ -369,12 +376,17 @@ async def test_in_each_request_of_an_inline_plan(at: int, parameters: int | None
                 assert text.count("<tool_call>") == text.count("</tool_call>") == len(message.calls)
 
 
-@pytest.mark.parametrize("at", [0, 1])
-async def test_between_the_requests_of_an_inline_plan(at: int) -> None:
+@pytest.mark.parametrize(
+    ("at", "parameters"),
+    [(at, None) for at in range(2)] + [(at, 500_000_000) for at in range(4)],
+)
+async def test_between_the_requests_of_an_inline_plan(at: int, parameters: int | None) -> None:
     """Stopped when the last chunk is there: the next request is not made."""
     bench = Bench()
     token = CancelToken()
     texts: list[list[Piece]] = [["<tool_call>"], ["work`.\n"], ['{"n": 0}}\n</tool_call>']]
+    if parameters:
+        texts[1:1] = [['{"name": "work", "arguments": {"n": 0}}\n]'], []]
     bench.release.set()
     sent = 0
 
@@ -390,7 +402,7 @@ async def test_between_the_requests_of_an_inline_plan(at: int) -> None:
                 token.stop()
             sent += 1
 
-    backend = Stops(*texts, ["done"], renders_prompts=True)
+    backend = Stops(*texts, ["done"], renders_prompts=True, parameters=parameters)
     agent = Agent(backend, tools=[bench.work])
     result = await agent.run("task", cancel=token)
     assert (result.status, bench.ran) == (RunStatus.stopped, [])

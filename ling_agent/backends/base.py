@@ -29,7 +29,13 @@ class NamedTool:
     name: str
 
 
-ToolChoice = Literal["auto", "none", "required"] | NamedTool
+ToolChoice = Literal["auto", "none", "required", "listed"] | NamedTool
+
+LIST_PREFILL = "```json\n[\n    "
+"""With what an answer begins that is a list of calls, ``tool_choice="listed"``."""
+
+LIST_SEPARATOR = ",\n    "
+LIST_END = "\n]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,12 @@ class ModelInfo:
 
         Measured with 0.5 billion weights; the bound of 4 billion is a judgement. Unknown is large.
         """
-        return self.parameters is not None and self.parameters < 4_000_000_000
+        return is_small(self.parameters)
+
+
+def is_small(parameters: int | None) -> bool:
+    """See `ModelInfo.small`."""
+    return parameters is not None and parameters < 4_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,9 @@ class ModelRequest:
             called in another thread. Sent like ``prefill``.
         tool_choice: ``none`` asks for an answer in words: backends that can keep the answer from
             beginning as a call do. ``required`` and a named tool ask for a call, of backends whose
-            `ModelInfo.forces_calls` says that they obey; others take them as ``auto``.
+            `ModelInfo.forces_calls` says that they obey; others take them as ``auto``. ``listed``,
+            of backends that render prompts themselves: a list of calls behind `LIST_PREFILL`, with
+            `LIST_SEPARATOR` between them and `LIST_END` at the end.
         conversation: Name of the run, for backends that keep a prefix cache per conversation.
         whole: Ask for the answer in one piece: some servers lose calls only when they stream.
         watched: Whether somebody looks at the pieces of the answer; otherwise a backend may deliver
@@ -84,6 +97,8 @@ class ModelRequest:
             call stays possible: with tools and ``auto`` only the embedded backend holds an answer,
             from its first bracket on; with ``none``, or without tools, others do, too. An answer
             that begins with a visible ``prefill`` is free, unless that begins the JSON.
+        weigh: Words of which only is asked how likely the answer begins with each; nothing is
+            generated. Sent like ``prefill``.
     """
 
     messages: tuple[Message, ...]
@@ -96,6 +111,7 @@ class ModelRequest:
     whole: bool = False
     watched: bool = True
     answer_schema: Mapping[str, Any] | None = None
+    weigh: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +157,9 @@ class Finished:
         read_by_server: Calls that the server had read from the text itself; None for backends that
             deliver the text as it was generated.
         notes: What was degraded for this answer, one line each.
+        weights: Of the words of `ModelRequest.weigh`, the natural logarithms of the probabilities
+            of their first tokens: very low for one that is not among the likely ones that a server
+            names, none where the backend cannot tell.
     """
 
     finish_reason: FinishReason
@@ -149,6 +168,7 @@ class Finished:
     arguments_lost: bool = False
     read_by_server: int | None = None
     notes: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
 
 
 Chunk = TextChunk | ReasoningChunk | PrefillChunk | Finished
@@ -181,6 +201,13 @@ class Backend(ABC):
         Raises:
             ContextOverflow: The prompt does not fit; nothing was computed.
             BackendError: The model cannot be asked.
+        """
+
+    async def prepare(self) -> None:  # noqa: B027 - mostly there is nothing to find out
+        """Find out what has to be known before a conversation begins: `renders_prompts`.
+
+        Raises:
+            BackendError: The model cannot be reached.
         """
 
     def tool_notes(self, tools: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -37,6 +37,11 @@ if TYPE_CHECKING:  # these load llama.cpp's companions, which are an extra
     from .embedded.model import LoadedModel
     from .embedded.thread import EngineThread
 
+_OWN_DIALECT = (
+    "calls are not held to their schema: the model writes them with <arg_key>, and the grammars "
+    "know JSON; they are checked when they are read"
+)
+
 T = TypeVar("T")
 
 
@@ -120,15 +125,17 @@ class LlamaCppBackend(Backend):
             text = {k: v for k, v in header.metadata.items() if isinstance(v, str)}
             profile = profile_for_gguf(text)
         notes: tuple[str, ...] = ()
+        if self._constrained and profile.dialect != "json":
+            notes = (_OWN_DIALECT,)
         if 0 < n_ctx < header.context_length:
-            notes = (f"context window {n_ctx:,} of the model's {header.context_length:,} tokens",)
+            notes += (f"context window {n_ctx:,} of the model's {header.context_length:,} tokens",)
         return ModelInfo(
             Path(header.path).stem,
             n_ctx,
             profile,
             notes,
             model.parameters,
-            forces_calls=self._constrained,
+            forces_calls=self._constrained and profile.dialect == "json",
         )
 
     @asynccontextmanager
@@ -155,14 +162,17 @@ class LlamaCppBackend(Backend):
             sampling=request.sampling,
             stop=profile.stop,
             prefix=self._beginning(request.messages[0], request.tools, profile.template),
-            prefill=request.prefill,
+            prefill=("<think>" if profile.starts_in_reasoning else "") + request.prefill,
             conversation=request.conversation,
             stop_when=request.stop_when,
             choice=request.tool_choice,
             tools=request.tools,
             bare_json=profile.bare_json,
-            constrained=self._constrained,
+            # The grammars of calls know JSON only; one of an answer would leave no room for them.
+            constrained=self._constrained
+            and (profile.dialect == "json" or request.tool_choice == "none" or not request.tools),
             answer_schema=request.answer_schema,
+            weigh=request.weigh,
             watched=request.watched,
         )
 

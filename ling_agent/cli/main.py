@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import LingAgentError
-from . import chat, doctor, models, resume, run, runs, serve
+from . import chat, doctor, evaluate, fit, models, recipe, resume, run, runs, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ling-agent {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (run, chat, serve, resume, runs, models, doctor):
+    for module in (run, chat, resume, runs, serve, models, fit, recipe, doctor, evaluate):
         module.add_parser(commands)
     return parser
 

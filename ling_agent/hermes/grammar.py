@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _TRIGGER = "<tool_call>"
+_COMPACT: Mapping[str, Any] = {"max_whitespace_cnt": 1}  # on one line, as a list's calls are
 _FORMS = (("<tool_call>\n", "\n</tool_call>"), ("<tool_call>", "</tool_call>"))
 
 
@@ -49,19 +50,54 @@ def structural_tag(
     }
 
 
+def list_tag(tools: Iterable[Mapping[str, Any]], *, separator: str, end: str) -> dict[str, Any]:
+    """The structural tag for a list of calls without tags of their own, and nothing else.
+
+    Args:
+        tools: OpenAI tool objects.
+        separator: What stands between two calls.
+        end: What stands behind the last one.
+    """
+    calls = {
+        "type": "tags_with_separator",
+        "tags": [_tag(function, "", "", **_COMPACT) for function in _functions(tools)],
+        "separator": separator,
+        "at_least_one": True,
+    }
+    return _sequence(calls, {"type": "const_string", "value": end})
+
+
+def arguments_tag(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The structural tag for the rest of a call that is begun up to its arguments.
+
+    Args:
+        schema: JSON schema of the arguments.
+    """
+    end = {"type": "const_string", "value": f"}}{_FORMS[0][1]}"}
+    return _sequence({"type": "json_schema", "json_schema": schema, **_COMPACT}, end)
+
+
+def _sequence(*elements: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "structural_tag",
+        "format": {"type": "sequence", "elements": list(elements)},
+    }
+
+
 def _functions(tools: Iterable[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     return [tool["function"] for tool in tools]
 
 
 def _tags(function: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_tag(function, opening, closing) for opening, closing in _FORMS]
+
+
+def _tag(function: Mapping[str, Any], opening: str, closing: str, **style: Any) -> dict[str, Any]:
     name = json.dumps(function["name"], ensure_ascii=False)
     schema: Mapping[str, Any] = function.get("parameters") or {"type": "object"}
-    return [
-        {
-            "type": "tag",
-            "begin": f'{opening}{{"name": {name}, "arguments": ',
-            "content": {"type": "json_schema", "json_schema": schema},
-            "end": f"}}{closing}",
-        }
-        for opening, closing in _FORMS
-    ]
+    return {
+        "type": "tag",
+        "begin": f'{opening}{{"name": {name}, "arguments": ',
+        "content": {"type": "json_schema", "json_schema": schema, **style},
+        "end": f"}}{closing}",
+    }

@@ -95,6 +95,11 @@ class Entry:
         """What the model calls it: ``e`` and its id."""
         return f"e{self.id}"
 
+    @property
+    def is_live_usage(self) -> bool:
+        """Whether it is the cost of a request with the live prompt, not of a record or aside."""
+        return self.kind == "usage" and not (self.data.get("digest") or self.data.get("aside"))
+
 
 class Trajectory:
     """Append-only log of entries; iterate over it to read them."""
@@ -145,7 +150,7 @@ class Trajectory:
         match entry.kind:
             case "task":
                 self._tasks.append(entry.id)
-            case "usage" if not entry.data.get("digest"):  # that was another prompt
+            case "usage" if entry.is_live_usage:
                 self._usage = entry
             case "withdrawal":
                 self._withdraw(entry.data["since"])
@@ -156,7 +161,7 @@ class Trajectory:
         self._tasks = [task for task in self._tasks if task < since]
         self._last = self._usage = None
         for entry in in_conversation(self._entries):
-            if self._usage is None and entry.kind == "usage" and not entry.data.get("digest"):
+            if self._usage is None and entry.is_live_usage:
                 self._usage = entry
             if self._last is None and entry.message is not None:
                 self._last = entry

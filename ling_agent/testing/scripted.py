@@ -7,7 +7,7 @@ tools) is the real thing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
@@ -63,6 +63,8 @@ class ScriptedBackend(Backend):
         parameters: What `describe` says.
         renders_prompts: True makes the loop keep raw texts and send prefills; replies are what
             comes after the prefill.
+        weigh: Gives the log-probabilities that `ModelRequest.weigh` asks for; such a request uses
+            no reply. None: it is not known how likely a word is.
 
     Attributes:
         requests: Every request that was made.
@@ -77,6 +79,7 @@ class ScriptedBackend(Backend):
         profile: Profile = CHATML,
         parameters: int | None = None,
         renders_prompts: bool = False,
+        weigh: Callable[[ModelRequest], Sequence[float]] | None = None,
     ) -> None:
         if isinstance(replies, str):  # which is an iterable of texts, of one character each
             raise ConfigurationError("replies: give a list of texts, not one text")
@@ -84,6 +87,7 @@ class ScriptedBackend(Backend):
         self._chunk_size = chunk_size
         self._info = ModelInfo("scripted", context_window, profile, parameters=parameters)
         self.renders_prompts = renders_prompts
+        self._weigh = weigh
         self.requests: list[ModelRequest] = []
 
     @property
@@ -97,6 +101,12 @@ class ScriptedBackend(Backend):
     async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Chunk], None]:
         self.requests.append(request)
         words = self._words(request)
+        if request.weigh:
+            weights = () if self._weigh is None else tuple(self._weigh(request))
+            yield _finished(
+                Finished("stop", Usage(requests=1, prompt_tokens=words), weights=weights)
+            )
+            return
         try:
             scripted = next(self._replies)
         except StopIteration:
@@ -152,3 +162,7 @@ class ScriptedBackend(Backend):
         left = list(self._replies)
         self._replies = iter(left)  # asking does not use them
         assert not left, f"{len(left)} scripted replies were not used"
+
+
+async def _finished(chunk: Finished) -> AsyncGenerator[Chunk, None]:
+    yield chunk

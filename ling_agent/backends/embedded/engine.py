@@ -190,6 +190,8 @@ class Engine:
     def _guide(self, request: GenerationRequest) -> tuple[Guide | None, tuple[str, ...]]:
         """What holds this answer to a form, with notes; None for text that is free."""
         vocabulary = self.model.vocabulary
+        if request.weigh:
+            return None, ()
         wanted = request.constrained and (request.tools or request.answer_schema is not None)
         if not wanted and request.choice != "none":
             return None, ()

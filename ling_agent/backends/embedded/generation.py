@@ -46,6 +46,7 @@ class GenerationRequest:
         bare_json: Whether untagged calls are held to their schema, too.
         constrained: Whether calls are held to their schema at all.
         answer_schema: JSON schema of the answer in words.
+        weigh: See `ModelRequest.weigh`.
         watched: Whether somebody wants to know how far a long prompt is.
     """
 
@@ -63,6 +64,7 @@ class GenerationRequest:
     bare_json: bool = False
     constrained: bool = True
     answer_schema: Mapping[str, Any] | None = None
+    weigh: tuple[str, ...] = ()
     watched: bool = False
 
 
@@ -174,6 +176,9 @@ class Generation:
         if len(self.tokens) == self._prompt_length:
             self._first = time.perf_counter()
             self._tell(self._prompt_length)
+        if self.request.weigh:
+            self._finish("stop", self._weights(logits))
+            return
         token = self._choose(logits)
         if self._ends(token):
             self._put_text(self._decoder.decode(b"", final=True))
@@ -190,6 +195,13 @@ class Generation:
                     return
                 self._forced += 1
                 self._take(token)
+
+    def _weights(self, logits: NDArray[np.float32]) -> tuple[float, ...]:
+        """Log-probabilities of the words that were asked about."""
+        shifted = logits.astype(np.float64) - float(logits.max())
+        total = float(np.log(np.exp(shifted).sum()))
+        first = [self._vocabulary.tokenize(word)[0] for word in self.request.weigh]
+        return tuple(float(shifted[token]) - total for token in first)
 
     def _choose(self, logits: NDArray[np.float32]) -> int:
         generated = self.tokens[self._prompt_length :]
@@ -238,9 +250,10 @@ class Generation:
         self.finished = "stop"
         self.request.put(error)
 
-    def _finish(self, reason: FinishReason) -> None:
+    def _finish(self, reason: FinishReason, weights: tuple[float, ...] = ()) -> None:
         self.finished = reason
-        self.request.put(Finished(reason, self._usage(), notes=self._all_notes()))
+        notes = self._all_notes()
+        self.request.put(Finished(reason, self._usage(), notes=notes, weights=weights))
 
     def _usage(self) -> Usage:
         now = time.perf_counter()

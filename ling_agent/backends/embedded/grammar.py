@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..base import LIST_END, LIST_SEPARATOR
 from .schemas import STRICT, argument_schemas, json_rule, library, tightened, why_not
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -98,6 +99,14 @@ class CallGrammars:
         calls = "one" if only is not None else 'one ("\\n" one)*'
         lark = f"start: {calls}\n{self._one(only)}"
         return self._matcher(f"whole {only}", lark)
+
+    def listed_calls(self) -> Any:
+        """A matcher for a list of calls behind `LIST_PREFILL`; None without tools."""
+        if not self._schemas:
+            return None
+        between, end = json.dumps(LIST_SEPARATOR), json.dumps(LIST_END)
+        lark = f"start: call ({between} call)* {end}\n{self._call(STRICT)}"
+        return self._matcher("listed", lark)
 
     def whole_answer(self, *, untagged_calls: bool = False) -> Any:
         """A matcher for an answer in the form of the answer schema.

@@ -97,6 +97,8 @@ class Guide:
             self._start(grammars.whole_calls(self._choice.name))
         elif self._choice == "required":
             self._start(grammars.whole_calls())
+        elif self._choice == "listed":
+            self._start(grammars.listed_calls())
         elif grammars.holds_answers:
             self._no_calls = self._choice == "none" or not grammars.holds_calls
             untagged = self._bare_json and not self._no_calls

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from ...errors import ConfigurationError
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_USER = re.compile(r"//[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +83,8 @@ def _base_url(text: str, example: str) -> str:
 def _shown(text: str) -> str:
     """A text that may hold a password, as far as it can be repeated."""
     return text.rpartition("@")[2] if "@" in text else text
+
+
+def without_user(text: str) -> str:
+    """A text with base URLs, such as a backend string, without who asks and their passwords."""
+    return _USER.sub("//", text)

@@ -24,6 +24,10 @@ _NO_RAW_FORMAT = (
     "typed answers are not held to their schema: /v1/completions of this server does not take "
     "one; use mode='chat'"
 )
+_IN_REASONING = (
+    "typed answers are not held to their schema: the model's prompts end inside its reasoning, "
+    "which has no form; use mode='chat' and a server with a reasoning parser"
+)
 # What OpenAI's strict mode knows; it wants every property required and every object closed.
 _STRICT_WORDS = frozenset(
     {"type", "description", "enum", "const", "properties", "required", "items", "anyOf", "$ref"}
@@ -52,7 +56,7 @@ def answer_fields(
     schema = request.answer_schema
     if schema is None or not is_held(request) or facts.answer_format == "none":
         return {}
-    if not_held_raw(request, facts) and raw:
+    if raw and not_held_raw(request, facts, profile):
         return {}
     closed = tightened(schema)
     if facts.answer_format == "structural_tag":
@@ -67,10 +71,13 @@ def answer_fields(
     return {"response_format": {"type": "json_schema", "json_schema": form}}
 
 
-def not_held_raw(request: ModelRequest, facts: ServerFacts) -> str:
+def not_held_raw(request: ModelRequest, facts: ServerFacts, profile: Profile) -> str:
     """Why an answer by ``/v1/completions`` is not held to its schema; empty when it is."""
-    unknown = facts.kind in ("openai", "ollama") and facts.answer_format != "none"
-    return _NO_RAW_FORMAT if unknown and is_held(request) else ""
+    if facts.answer_format == "none" or not is_held(request):
+        return ""
+    if profile.starts_in_reasoning:
+        return _IN_REASONING
+    return _NO_RAW_FORMAT if facts.kind in ("openai", "ollama") else ""
 
 
 def answer_tag(schema: Mapping[str, Any], *, thinks: bool) -> dict[str, Any]:

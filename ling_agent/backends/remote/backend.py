@@ -23,10 +23,18 @@ from ...errors import (
     ServerMisconfigured,
 )
 from ...profiles import Profile, get_profile, profile_for_name
-from ..base import Backend, Chunk, Finished, ModelInfo, ModelRequest, PrefillChunk
+from ..base import (
+    Backend,
+    Chunk,
+    Finished,
+    ModelInfo,
+    ModelRequest,
+    PrefillChunk,
+    is_small,
+)
 from .address import Address, parse_address
 from .answer_format import answer_fields
-from .chat_body import chat_body
+from .chat_body import chat_body, in_dialect
 from .chat_reader import ChatReader, merged
 from .completions import RawPrompts, detect_profile, tokenize
 from .discovery import discover
@@ -46,6 +54,7 @@ if TYPE_CHECKING:
     from .keys import ApiKey
 
 Mode = Literal["chat", "raw"]
+_RENDERED: frozenset[Kind] = frozenset({"vllm", "sglang"})  # where that is tried by itself
 _NOT_STREAMED = (
     "answers with tools come in one piece: SGLang drops arguments when it streams calls that are "
     "not held to their schema"
@@ -65,15 +74,18 @@ class RemoteBackend(Backend):
         api_key: Bearer token, a text or a ``SecretStr``; the default is ``LING_AGENT_API_KEY``. It
             is in no error, event or trajectory.
         mode: ``chat`` uses the server's chat template and tool parser; ``raw`` renders prompts here
-            and sends them to ``/v1/completions``, so that each request extends the last one.
+            and sends them to ``/v1/completions``, so that each request extends the last one. The
+            default is ``raw`` for small models (below 4 billion weights, as their names tell) on
+            vLLM and SGLang where our prompts are the server's own, token for token: what such a
+            model means to call is then found out as in the embedded engine. Else it is ``chat``.
         stream: False asks for each answer in one piece: cheaper, but a limit or a cancellation
             then loses what was generated, and a stuck server is noticed late.
         constrain: Hold calls and typed answers to their schema where the server can.
         timeouts: How long it may take.
         retries: How often a request is sent again that no server took.
         context_window: Tokens of prompt and answer together, in place of what the server says.
-        profile: Facts about the model's family; by default ``ling2`` where the model's name says
-            Ling, else ``chatml``, and with ``raw`` what the server's own template shows.
+        profile: The model's family, see docs/profiles.md; by default what the served model's name
+            says, else ``plain``; with ``raw`` the server's own template decides, where it shows.
         kind: Which program the server is, where the class does not say.
         transport: How the server is asked, in place of HTTP of our own.
 
@@ -89,7 +101,7 @@ class RemoteBackend(Backend):
         *,
         model: str | None = None,
         api_key: ApiKey | None = None,
-        mode: Mode = "chat",
+        mode: Mode | None = None,
         stream: bool = True,
         constrain: bool = True,
         timeouts: Timeouts | None = None,
@@ -99,7 +111,7 @@ class RemoteBackend(Backend):
         kind: Kind | None = None,
         transport: Transport | None = None,
     ) -> None:
-        if mode not in ("chat", "raw"):
+        if mode not in ("chat", "raw", None):
             raise ConfigurationError(f"mode={mode!r}: write 'chat' or 'raw'")
         self._kind: Kind = kind or self.scheme
         self._address = _address(url or "", model, f"{self._kind}:http://localhost:8000")
@@ -108,12 +120,12 @@ class RemoteBackend(Backend):
         self._constrain = constrain
         self._window = context_window
         self._profile = get_profile(profile) if isinstance(profile, str) else profile
-        self._mode: Mode = mode
+        self._mode: Mode | None = mode  # None until a server has been asked
         self._sizes = PromptSizes()
         self._messages = MessageEncoder()
         self._raw = RawPrompts()
         self._listed = transport is None
-        self.renders_prompts = mode == "raw"
+        self.renders_prompts = mode == "raw"  # known for good once `prepare` was called
         transports = [transport] if transport is not None else self._transports(api_key)
         self._servers = Servers([Server(each) for each in transports], retries=retries)
 
@@ -137,9 +149,13 @@ class RemoteBackend(Backend):
             facts.context_window,
             self._profile_of(facts),
             facts.notes,
-            parameters_of(facts.model, facts.root),
+            _parameters(facts),
             facts.forces_calls,
         )
+
+    async def prepare(self) -> None:
+        if self._mode is None:
+            await self.facts()
 
     async def facts(self) -> ServerFacts:
         """What the server is and can do, as far as it is known now.
@@ -204,9 +220,25 @@ class RemoteBackend(Backend):
             facts = facts.without_constraint()
         if self._window is not None:
             facts = facts.with_window(self._window)
+        if self._mode is None:
+            await self._choose_mode(transport, facts)
         if self._mode == "raw":
             facts = await self._check_raw(transport, facts)
-        return facts
+        return in_dialect(facts, self._profile_of(facts))
+
+    async def _choose_mode(self, transport: Transport, facts: ServerFacts) -> None:
+        """Raw for a small model of which we render the prompts as its server does, else chat."""
+        mode: Mode = "chat"
+        renders = facts.kind in _RENDERED and facts.completions and facts.token_ids
+        if renders and facts.constraint != "none" and is_small(_parameters(facts)):
+            guess = self._profile_of(facts)
+            try:
+                found, note = await detect_profile(transport, facts, guess)
+            except BackendRefused as error:
+                found, note = guess, error.reason
+            if not note and found.template == guess.template:
+                mode = "raw"
+        self._mode, self.renders_prompts = mode, mode == "raw"
 
     async def _check_raw(self, transport: Transport, facts: ServerFacts) -> ServerFacts:
         if not facts.completions:
@@ -217,9 +249,15 @@ class RemoteBackend(Backend):
             except BackendRefused as error:
                 note = f"prompts are sent as text: the server does not tokenize ({error.reason})"
                 facts = facts.with_note(note, tokenize=None, token_ids=False)
-        found, note = await detect_profile(transport, facts, self._profile_of(facts))
+        guess = self._profile_of(facts)
+        found, note = await detect_profile(transport, facts, guess)
         if self._profile is None:
             self._profile = found
+        elif found.template != guess.template:
+            note = (
+                f"the server's own template is that of the profile {found.name}: "
+                f"is {guess.name} meant?"
+            )
         return facts.with_note(note) if note else facts
 
     def _profile_of(self, facts: ServerFacts) -> Profile:
@@ -351,6 +389,10 @@ async def _transport(server: Server) -> AsyncGenerator[Transport, None]:
     yield server.transport
 
 
+def _parameters(facts: ServerFacts) -> int | None:
+    return parameters_of(facts.model, facts.root)
+
+
 def _pace(request: ModelRequest) -> float:
     if request.stop_when is not None:
         return 0.0
@@ -361,7 +403,8 @@ async def _count(transport: Transport, facts: ServerFacts, body: dict[str, Any])
     """Tokens of a chat prompt, by the server's own template and tokenizer."""
     if facts.tokenize is None:
         return None
-    asked = {name: body[name] for name in ("model", "messages", "tools") if name in body}
+    names = ("model", "messages", "tools", "chat_template_kwargs")
+    asked = {name: body[name] for name in names if name in body}
     try:
         limit = transport.timeouts.first_token
         answer = await transport.post(facts.tokenize, asked, limit=limit)

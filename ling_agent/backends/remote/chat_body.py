@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...hermes import neutralise
 from ...hermes.grammar import structural_tag
 from ...limits import Sampling
-from ...messages import AssistantMessage, Message, ToolMessage, UserMessage, to_openai
+from ...messages import (
+    AssistantMessage,
+    Message,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+    to_openai,
+)
 from ...profiles import Profile
 from ..base import ModelRequest, NamedTool
 from .answer_format import answer_fields
@@ -17,6 +25,15 @@ from .facts import ServerFacts
 from .harmless import harmless_message
 from .jsons import write_json
 from .written import WrittenList
+
+# What a system text may say of thinking, as the templates look for it.
+_SWITCH = re.compile(r"detailed thinking (?:on|off)")
+# Kinds whose template takes variables from a request; others may refuse the field.
+_TAKE_VARIABLES = ("vllm", "sglang", "llama-server")
+_OWN_DIALECT = (
+    "calls are not held to their schema: the model writes them with <arg_key>, and this server "
+    "could only force JSON; they are checked when they are read"
+)
 
 
 def chat_body(
@@ -32,15 +49,18 @@ def chat_body(
     Args:
         request: What is asked.
         facts: Of the server that is asked.
-        profile: Whose special tokens are broken in user and tool text: no server does that.
+        profile: Whose special tokens are broken in user and tool text: no server does that; and
+            whose thinking is switched.
         stream: Whether the answer comes in events.
         messages: Those of the request, where they are JSON already.
     """
+    facts = in_dialect(facts, profile)
     body: dict[str, Any] = {
         "model": facts.model,
         "messages": chat_messages(request.messages, facts, profile)
         if messages is None
         else messages,
+        **template_fields(facts, profile),
         **sampling_fields(request.sampling, facts),
         "stream": stream,
     }
@@ -51,6 +71,28 @@ def chat_body(
     if request.tools:
         body |= _tools(request, facts)
     return body | answer_fields(request, facts, profile)
+
+
+def in_dialect(facts: ServerFacts, profile: Profile) -> ServerFacts:
+    """The facts without what would force the model's calls into JSON, where it writes them
+    otherwise; the same object where nothing does.
+
+    Our structural tag and the grammars of ``strict`` and ``required`` know JSON only. llama-server
+    makes its grammar from the model's template, and keeps it.
+    """
+    if profile.dialect == "json" or facts.kind not in ("vllm", "sglang"):
+        return facts
+    if facts.constraint == "none" and not facts.forces_calls:
+        return facts
+    return facts.with_note(_OWN_DIALECT, constraint="none", forces_calls=False)
+
+
+def template_fields(facts: ServerFacts, profile: Profile) -> dict[str, Any]:
+    """What the server's chat template is told about thinking; empty where nothing."""
+    variables = profile.template_variables
+    if not variables or facts.kind not in _TAKE_VARIABLES:
+        return {}
+    return {"chat_template_kwargs": variables}
 
 
 def sampling_fields(sampling: Sampling, facts: ServerFacts) -> dict[str, Any]:
@@ -137,15 +179,23 @@ def _declared(tools: Sequence[Mapping[str, Any]], *, strict: bool) -> list[Any]:
 
 
 def chat_messages(
-    messages: Sequence[Message], facts: ServerFacts, profile: Profile
+    messages: Sequence[Message], facts: ServerFacts, profile: Profile, *, first: bool = True
 ) -> list[dict[str, Any]]:
     """The conversation as servers take it.
 
     Arguments become JSON text. An observation that answers no call of the message before it (the
     call could not be read, so it is not in the history) is said by the user, behind the others:
     servers refuse it, or match it to another call.
+
+    Args:
+        messages: The conversation, or what follows in it from an assistant message on.
+        facts: Of the server.
+        profile: Of the model; its switch of thinking is put into the first system message.
+        first: Whether the conversation begins here.
     """
     shown: list[dict[str, Any]] = []
+    if first and messages and profile.system_switch:
+        messages = switched(messages, profile.system_switch)
     known: set[str] = set()
     waiting: list[dict[str, Any]] = []
     for given in messages:
@@ -167,6 +217,20 @@ def chat_messages(
         else:
             shown.append(to_openai(message))
     return shown + waiting
+
+
+def switched(messages: Sequence[Message], switch: str) -> Sequence[Message]:
+    """The conversation whose first system message says so, unless it speaks of that already.
+
+    It depends on the first message alone, so that the beginning of a prompt never changes.
+    """
+    head = messages[0]
+    if not isinstance(head, SystemMessage):
+        return (SystemMessage(switch), *messages)
+    if _SWITCH.search(head.content):
+        return messages
+    text = f"{head.content}\n{switch}" if head.content else switch
+    return (dataclasses.replace(head, content=text), *messages[1:])
 
 
 def _assistant(message: AssistantMessage, facts: ServerFacts) -> dict[str, Any]:

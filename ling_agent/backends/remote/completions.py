@@ -8,29 +8,38 @@ server takes no ids the prompt is sent as text.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ...errors import BackendError, BackendUnavailable, ContextOverflow
 from ...hermes import render
-from ...profiles import CHATML, LING2, Profile
+from ...messages import UserMessage, to_openai
+from ...profiles import PLAIN, PROFILES, Profile
 from ...results import Usage
 from ..base import Chunk, Finished, FinishReason, ModelRequest, TextChunk
 from ..prompts import Prompts
 from .answer_format import answer_fields, not_held_raw
-from .chat_body import constraint, sampling_fields, stream_options
+from .chat_body import (
+    chat_messages,
+    sampling_fields,
+    stream_options,
+    template_fields,
+)
 from .chat_reader import NO_CACHE_REPORT, NO_USAGE
 from .facts import ServerFacts
 from .jsons import Json, as_object, write_json
 from .progress import Progress
+from .raw_form import form_fields, sent_prefill, weigh_fields, weights_of
 from .transport import Transport
 from .written import WrittenList
 
 _REMEMBERED = 256  # conversations; each may hold 256K ids
-_PROBE_MESSAGES = [{"role": "user", "content": "Hello."}]
+_PROBE = UserMessage("Hello.")
+_PROBE_MESSAGES = [to_openai(_PROBE)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +70,17 @@ class RawPrompts:
         Raises:
             ContextOverflow: It does not fit.
         """
+        form = form_fields(request, facts, profile) | weigh_fields(request)
+        request = dataclasses.replace(request, prefill=sent_prefill(request, facts))
         text = self._prompts.render(request, profile.template)
-        prompt = RawPrompt(self, facts, profile, request, text)
+        prompt = RawPrompt(self, facts, profile, request, text, form)
         if facts.token_ids and facts.tokenize is not None:
             prompt.ids = await self._ids(transport, facts, request.conversation, text)
             prompt.stop_ids = await self._stops(transport, facts, profile)
             prompt.fit()
             # Now, for an answer that is left in the middle: the next prompt still extends this one.
-            self.keep(request.conversation, text, prompt.ids)
+            if prompt.is_kept:
+                self.keep(request.conversation, text, prompt.ids)
         return prompt
 
     def keep(self, conversation: str, text: str, ids: WrittenList) -> None:
@@ -101,6 +113,7 @@ class RawPrompt:
     """One request of the raw mode.
 
     Attributes:
+        form: What the answer is held to, and how long it is at most where that is known.
         ids: The prompt's ids; None when it is sent as text.
         stop_ids: What ends the answer.
         longest: Tokens of the answer at most.
@@ -112,10 +125,16 @@ class RawPrompt:
     profile: Profile
     request: ModelRequest
     text: str
+    form: dict[str, Any] = field(default_factory=dict[str, Any])
     ids: WrittenList | None = None
     stop_ids: list[int] = field(default_factory=list[int])
     longest: int = 0
     started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the next prompt of the conversation extends it; not that of a question aside."""
+        return not self.request.weigh and self.request.tool_choice != "listed"
 
     def fit(self) -> None:
         """Leave as much room for the answer as there is.
@@ -160,7 +179,7 @@ class RawPrompt:
             if facts.kind == "llama-server" and request.watched:
                 body["return_progress"] = True
         held = answer_fields(request, facts, self.profile, raw=True)
-        return body | (held or self._constraint())
+        return body | (held or self.form)
 
     async def chunks(
         self, answers: AsyncIterator[Any], broken_off: Callable[[], BackendError]
@@ -188,7 +207,7 @@ class RawPrompt:
 
     def _keep(self, reader: _Reader) -> None:
         """What was generated, too, where its ids stand for exactly its text."""
-        if self.ids is None:
+        if self.ids is None or not self.is_kept:
             return
         generated, text = reader.ids, self.text
         if generated and generated[-1] in self.stop_ids:
@@ -198,17 +217,6 @@ class RawPrompt:
         else:
             generated = []
         self.prompts.keep(self.request.conversation, text, self.ids.plus(generated))
-
-    def _constraint(self) -> dict[str, Any]:
-        """The structural tag, unless the answer begins inside a call already."""
-        tag = constraint(self.request)
-        prefill = self.request.prefill
-        inside = prefill.rfind("<tool_call>") > prefill.rfind("</tool_call>")
-        if tag is None or inside or self.facts.constraint == "none":
-            return {}
-        if self.facts.kind == "sglang":
-            return {"response_format": tag}  # there are no tools in this request
-        return {"structured_outputs": {"structural_tag": write_json(tag).decode()}}
 
 
 class _Reader:
@@ -223,6 +231,7 @@ class _Reader:
         self.ids: list[int] = []
         self.finish_reason: str | None = None
         self.left = False  # in the middle
+        self.weights: tuple[float, ...] = ()
 
     @property
     def text(self) -> str:
@@ -242,9 +251,10 @@ class _Reader:
         if not choices:
             return ""
         choice = choices[0]
+        self.weights = self.weights or weights_of(self._prompt.request, choice)
         self.ids += choice.get("token_ids") or ()
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        text = choice.get("text") or ""
+        text = "" if self._prompt.request.weigh else choice.get("text") or ""
         for stop in self._prompt.profile.stop:  # of a server that does not take it off
             text = text.removesuffix(stop)
         if text:
@@ -257,7 +267,7 @@ class _Reader:
         cached = as_object(self._usage.get("prompt_tokens_details")).get("cached_tokens")
         prompt_tokens = self._usage.get("prompt_tokens")
         notes = list(self._prompt.facts.notes)
-        if note := not_held_raw(self._prompt.request, self._prompt.facts):
+        if note := not_held_raw(self._prompt.request, self._prompt.facts, self._prompt.profile):
             notes.append(note)
         if cached is None and self._prompt.facts.kind in NO_CACHE_REPORT and not self.left:
             notes.append(NO_CACHE_REPORT[self._prompt.facts.kind])
@@ -277,7 +287,7 @@ class _Reader:
             decode_seconds=max(seconds - first, 0.0),
         )
         reason: FinishReason = "length" if self.finish_reason == "length" else "stop"
-        return Finished(reason, usage, notes=tuple(notes))
+        return Finished(reason, usage, notes=tuple(notes), weights=self.weights)
 
 
 async def tokenize(transport: Transport, facts: ServerFacts, text: str) -> list[int]:
@@ -302,6 +312,9 @@ async def detect_profile(
 ) -> tuple[Profile, str]:
     """The profile whose template is the server's own, by comparing tokens.
 
+    One profile of each template is tried, the guess first; the server's template is told what that
+    profile would tell it about thinking.
+
     Returns:
         The profile, the guess where the server cannot be asked; and a note where our prompt differs
         from the server's.
@@ -309,11 +322,14 @@ async def detect_profile(
     if facts.tokenize is None:
         return guess, ""
     try:
-        asked = {"model": facts.model, "messages": _PROBE_MESSAGES, "add_generation_prompt": True}
-        theirs = (await transport.post(facts.tokenize, asked))["tokens"]
-        for profile in (guess, *(other for other in (CHATML, LING2) if other != guess)):
+        answers: dict[bytes, Any] = {}
+        for profile in _candidates(guess):
+            asked = _probe(facts, profile)
+            key = write_json(asked)
+            if key not in answers:
+                answers[key] = (await transport.post(facts.tokenize, asked))["tokens"]
             text = render(_PROBE_MESSAGES, template=profile.template)
-            if await tokenize(transport, facts, text) == theirs:
+            if await tokenize(transport, facts, text) == answers[key]:
                 return profile, ""
     except (BackendError, KeyError, TypeError):
         return guess, ""
@@ -321,3 +337,26 @@ async def detect_profile(
         f"prompts of the template {guess.template} differ from the server's own template: "
         "give profile=… or use mode='chat'"
     )
+
+
+def _candidates(guess: Profile) -> Iterable[Profile]:
+    """The guess, then one profile of each other template.
+
+    Those that always think come last: with thinking on, the prompts of others are like theirs.
+    """
+    known = {guess.template: guess}
+    for profile in sorted(
+        (PLAIN, *PROFILES.values()), key=lambda each: each.thinking.switch == "always"
+    ):
+        known.setdefault(profile.template, profile)
+    return known.values()
+
+
+def _probe(facts: ServerFacts, profile: Profile) -> dict[str, Any]:
+    """Asks for the ids of a prompt by the server's own template."""
+    return {
+        "model": facts.model,
+        "messages": chat_messages([_PROBE], facts, profile),
+        "add_generation_prompt": True,
+        **template_fields(facts, profile),
+    }

@@ -45,13 +45,13 @@ class MessageEncoder:
     """The newest requests of one backend's conversations; used from any thread."""
 
     def __init__(self) -> None:
-        self._known: Recent[tuple[str, str, str], _Encoded] = Recent(_MOST)
+        self._known: Recent[tuple[str, ...], _Encoded] = Recent(_MOST)
 
     def encode(self, request: ModelRequest, facts: ServerFacts, profile: Profile) -> WrittenList:
         """`chat_messages` of the request, as JSON."""
         if not request.conversation:
             return _extended(_NOTHING, request.messages, facts, profile).json
-        key = (request.conversation, facts.kind, profile.template)
+        key = (request.conversation, facts.kind, profile.template, profile.system_switch)
         known = self._known.get(key) or _NOTHING
         encoded = _extended(known, request.messages, facts, profile)
         self._known.put(key, encoded, size=encoded.json.size)
@@ -67,9 +67,12 @@ def _extended(
     kept = max(bisect_left(known.starts, same) - 1, 0)
     first = known.starts[kept] if kept else 0
     starts = [at for at in range(first, len(messages)) if _begins_part(at, messages[at])]
-    json = WrittenList(known.json.parts[:kept], first)
+    # The first part may hold more items than messages: the switch of thinking.
+    length = known.json.length - len(known.messages) + first if kept else 0
+    json = WrittenList(known.json.parts[:kept], length)
     for start, end in pairwise([*starts, len(messages)]):
-        json = json.plus(chat_messages(messages[start:end], facts, profile))
+        shown = chat_messages(messages[start:end], facts, profile, first=not start)
+        json = json.plus(shown)
     return _Encoded(tuple(messages), (*known.starts[:kept], *starts), json)
 
 

@@ -7,6 +7,7 @@ what makes these tests worth something (see ``test_synthetic``).
 from __future__ import annotations
 
 import json
+import math
 import random
 import subprocess
 import sys
@@ -229,6 +230,48 @@ def test_stop_when_ends_an_answer_with_that_piece(load: Load) -> None:
     answer = generate(engine, user("Stop."), stop_when=third)
     assert answer.text == "".join(seen)
     assert answer.end.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_words_are_weighed_and_nothing_is_generated(load: Load, kind: str) -> None:
+    engine, prompt = load(kind), SYSTEM + user("Is red a colour?")
+    words = ("yes", "no", "yes", "a longer text")
+    weighed = generate(engine, prompt, conversation="a", weigh=words)
+    weights = weighed.end.weights
+    assert (weighed.text, weighed.end.finish_reason) == ("", "stop")
+    assert weighed.usage.completion_tokens == 0
+    assert len(weights) == len(words)
+    assert weights[0] == weights[2]
+    assert all(weight < 0 for weight in weights)
+    again = generate(engine, prompt, conversation="a", weigh=words)
+    assert again.end.weights == pytest.approx(weights, abs=1e-3)
+    assert again.usage.evaluated_tokens == 1
+    # The prompt behind it goes on as if nobody had asked.
+    after = generate(engine, prompt, conversation="a").text
+    assert after == generate(load(kind), prompt).text
+
+
+def test_all_words_together_are_certain_and_the_first_is_the_likeliest(load: Load) -> None:
+    engine, prompt = load(), SYSTEM + user("Is red a colour?")
+    vocabulary = engine.model.vocabulary
+    pieces = {vocabulary.piece(token) for token in range(vocabulary.size)}
+    texts = [piece.decode() for piece in pieces if piece.isascii()]
+    words = tuple(text for text in texts if text and len(vocabulary.tokenize(text)) == 1)
+    weights = generate(engine, prompt, weigh=words).end.weights
+    total = sum(math.exp(weight) for weight in weights)
+    assert 0 < total <= 1 + 1e-6
+    first = generate(engine, prompt, sampling=Sampling(max_tokens=1)).text
+    if first in words:
+        assert words[weights.index(max(weights))] == first
+
+
+def test_words_are_weighed_whatever_else_is_asked_for(load: Load) -> None:
+    engine, prompt = load(), SYSTEM + user("Is red a colour?")
+    tools = ({"type": "function", "function": {"name": "now"}},)
+    free = generate(engine, prompt, weigh=("yes", "no")).end
+    held = generate(engine, prompt, weigh=("yes", "no"), tools=tools, choice="required").end
+    assert held.weights == pytest.approx(free.weights, abs=1e-3)
+    assert held.notes == ()
 
 
 def test_max_tokens_ends_an_answer_as_length(load: Load) -> None:

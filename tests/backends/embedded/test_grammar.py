@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ling_agent.backends.base import LIST_END, LIST_SEPARATOR
 from ling_agent.backends.embedded.grammar import CallGrammars
 from ling_agent.backends.embedded.schemas import schema_notes, tightened
 
@@ -308,3 +309,23 @@ def test_a_schema_with_half_a_character_is_left_to_the_check_behind() -> None:
     schema = {"type": "object", "properties": {"a": {"enum": ["\ud800"]}}}
     (note,) = schema_notes([tool("odd", schema)])
     assert "half a character" in note
+
+
+def test_a_list_of_calls_is_written_in_one_way(loaded: Loaded, grammars: CallGrammars) -> None:
+    one, other = CALL, NO_ARGUMENTS
+    for calls in ([one], [other, one], [one, one, other]):
+        assert takes(loaded, grammars.listed_calls(), f"{LIST_SEPARATOR.join(calls)}{LIST_END}")
+    wrong = [
+        LIST_END,
+        one,
+        f"{one}, {other}{LIST_END}",
+        f"{one}{LIST_SEPARATOR}{LIST_END}",
+        f"{one}{LIST_END}\n```",
+        f"[{one}{LIST_END}",
+        f"{one.replace('search', 'find')}{LIST_END}",
+        f"{one.replace('gpu', 'cpu')}{LIST_END}",
+        f"{one.replace(': {', ':{')}{LIST_END}",
+    ]
+    for text in wrong:
+        assert not takes(loaded, grammars.listed_calls(), text), text
+    assert CallGrammars([], loaded.tokenizer).listed_calls() is None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from ling_agent.backends import NamedTool
+from ling_agent.backends.base import LIST_END, LIST_PREFILL, LIST_SEPARATOR
 from ling_agent.backends.embedded.grammar import CallGrammars
 from ling_agent.backends.embedded.guide import Guide
 from ling_agent.hermes import parse
@@ -49,6 +52,36 @@ def test_several_calls_may_be_made_where_one_is_required(loaded: Loaded) -> None
     guide = guide_of(loaded, choice="required")
     answer = drive(loaded, guide, spelling(loaded, loaded.tokens(text)))
     assert (answer.text, answer.ended) == (text, True)
+
+
+def test_a_list_of_calls_is_the_whole_answer(loaded: Loaded) -> None:
+    text = f"{NOW_CALL}{LIST_SEPARATOR}{SEARCH_CALL}{LIST_END}"
+    guide = guide_of(loaded, choice="listed")
+    guide.begin(LIST_PREFILL)
+    answer = drive(loaded, guide, spelling(loaded, loaded.tokens(text)))
+    assert (answer.text, answer.ended, answer.refused) == (text, True, 0)
+    assert answer.forced > 0
+
+
+@pytest.mark.parametrize("opening", ["Sure, ", "```json", "<tool_call>", "[", '{"type"', "]"])
+def test_in_a_list_of_calls_there_is_nothing_else(loaded: Loaded, opening: str) -> None:
+    guide = guide_of(loaded, choice="listed")
+    guide.begin(LIST_PREFILL)
+    logits = random_logits(loaded, 2, spelling(loaded, loaded.tokens(opening)))
+    answer = drive(loaded, guide, logits, limit=400)
+    assert answer.text.startswith('{"name": "')
+    assert not guide.failed
+    if answer.ended:
+        calls = json.loads(f"[{answer.text}")
+        assert {call["name"] for call in calls} <= {"search", "now"}
+
+
+def test_without_tools_a_list_of_calls_is_free_text(loaded: Loaded) -> None:
+    guide = guide_of(loaded, CallGrammars([], loaded.tokenizer), choice="listed")
+    guide.begin(LIST_PREFILL)
+    answer = drive(loaded, guide, spelling(loaded, loaded.tokens("Nothing.")))
+    assert (answer.text, answer.ended) == ("Nothing.", True)
+    assert guide.failed == "there is no tool to call"
 
 
 def test_a_named_tool_is_called_once_and_no_other(loaded: Loaded) -> None:

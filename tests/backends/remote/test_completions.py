@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -311,7 +312,11 @@ async def test_an_answer_is_asked_for_no_longer_than_there_is_room() -> None:
         await backend.aclose()
 
 
-@pytest.mark.parametrize("template", ["chatml", "ling2"])
+# Without tools the templates of Qwen3 and Hermes are ``plain``, and that of Ling 2.5 is ``ling2``:
+# the model's name has to tell.
+@pytest.mark.parametrize(
+    "template", ["chatml", "plain", "ling1", "ling2", "ling2.5-thinking", "ling3", "ling3-thinking"]
+)
 async def test_the_profile_is_that_of_the_servers_own_template(template: str) -> None:
     model = Model(template=template)
     async with serving(model) as server:
@@ -320,6 +325,46 @@ async def test_the_profile_is_that_of_the_servers_own_template(template: str) ->
         assert info.profile.template == template
         assert not any("template" in note for note in info.notes)
         await backend.aclose()
+
+
+async def switching(model: Model, exchange: Exchange) -> None:
+    """Ling 3.0's own template: thinking is on unless a request says otherwise."""
+    asked = exchange.json
+    if "messages" in asked:
+        on = asked.get("chat_template_kwargs", {}).get("enable_thinking", True)
+        model.template = "ling3-thinking" if on else "ling3"
+    await model.tokenize(exchange)
+
+
+@pytest.mark.parametrize("name", [None, "ling-3.0", "ling-3.0:thinking"])
+async def test_the_servers_template_is_told_what_a_profile_says_of_thinking(
+    name: str | None,
+) -> None:
+    """Without a name it is taken for Ling 3.0 and not for Ring, whose prompts look like these."""
+    model = Model()
+    routes: dict[str, object] = {"/tokenize": partial(switching, model)}
+    async with serving(model, routes=routes) as server:
+        backend = VLLMBackend(server.url, mode="raw", profile=name)
+        info = await backend.describe()
+        await backend.aclose()
+    assert info.profile.name == (name or "ling-3.0")
+    assert not any("template" in note for note in info.notes)
+
+
+async def test_a_template_is_asked_once_for_the_same_prompt() -> None:
+    model, asked = Model(), list[Any]()
+
+    async def other(exchange: Exchange) -> None:
+        body = exchange.json
+        if "messages" in body:
+            asked.append(body)
+        await exchange.respond({"tokens": [len(asked)] if "messages" in body else [0]})
+
+    async with serving(model, routes={"/tokenize": other}) as server:
+        backend = VLLMBackend(server.url, mode="raw")
+        assert any("differ" in note for note in (await backend.describe()).notes)
+        await backend.aclose()
+    assert len(asked) == 2, "with and without a variable of the template"
 
 
 async def test_a_template_that_is_none_of_ours_is_noted() -> None:

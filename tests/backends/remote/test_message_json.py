@@ -25,7 +25,7 @@ from ling_agent.messages import (
     ToolMessage,
     UserMessage,
 )
-from ling_agent.profiles import CHATML, LING2, Profile
+from ling_agent.profiles import CHATML, LING2, LING26, Profile
 
 TOOLS = ({"type": "function", "function": {"name": "add", "parameters": {"maximum": 1e20}}},)
 HEAD = (SystemMessage("Be brief."), UserMessage("Add."))
@@ -83,17 +83,26 @@ def changes(draw: st.DrawFn) -> list[tuple[Message, ...]]:
     return each
 
 
+SWITCHED = LING26.with_thinking(True)
+
+
+@pytest.mark.parametrize("profile", [CHATML, SWITCHED], ids=lambda profile: profile.name)
 @given(changes(), st.sampled_from(["", "c"]), st.sampled_from([(), TOOLS]), st.booleans())
 def test_the_bytes_of_a_body_are_those_of_the_body_in_one_piece(
-    each: list[tuple[Message, ...]], name: str, tools: tuple[dict[str, Any], ...], stream: bool
+    profile: Profile,
+    each: list[tuple[Message, ...]],
+    name: str,
+    tools: tuple[dict[str, Any], ...],
+    stream: bool,
 ) -> None:
     encoder = MessageEncoder()
     for messages in each:
         request = ModelRequest(messages, tools, Sampling(seed=1), conversation=name)
         known = facts()
-        encoded = encoder.encode(request, known, CHATML)
-        body = chat_body(request, known, CHATML, stream=stream, messages=encoded)
-        assert write_body(body) == write_json(chat_body(request, known, CHATML, stream=stream))
+        encoded = encoder.encode(request, known, profile)
+        assert encoded.length == len(encoded.read())
+        body = chat_body(request, known, profile, stream=stream, messages=encoded)
+        assert write_body(body) == write_json(chat_body(request, known, profile, stream=stream))
 
 
 def test_only_what_follows_the_last_assistant_message_is_encoded_again(
@@ -101,9 +110,9 @@ def test_only_what_follows_the_last_assistant_message_is_encoded_again(
 ) -> None:
     seen: list[Message] = []
 
-    def encode(messages: Sequence[Message], *more: Any) -> list[dict[str, Any]]:
+    def encode(messages: Sequence[Message], *more: Any, first: bool) -> list[dict[str, Any]]:
         seen.extend(messages)
-        return chat_messages(messages, *more)
+        return chat_messages(messages, *more, first=first)
 
     monkeypatch.setattr(message_json, "chat_messages", encode)
     encoder = MessageEncoder()
