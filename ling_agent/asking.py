@@ -2,7 +2,8 @@
 
 A request is the trajectory's conversation as it is when it is sent, so each request extends the one
 before it. A step is one message of the model; with ``planning="inline"`` the first one takes up to
-three requests on backends that render prompts themselves, which share all of their prompt:
+three requests (small models: five) on backends that render prompts themselves, which share their
+prompt:
 
 1. a free beginning: a message that does not open with a call is the whole message, and is kept;
 2. for one that does, the plan, with which the message then begins;
@@ -27,7 +28,7 @@ from .errors import Vetoed
 from .events import Emit, StepStarted
 from .hermes import render_call
 from .hooks import BeforeModel, Veto
-from .intent import announced_tool
+from .intent import announced_tool, shows_call
 from .ledger import Ledger
 from .limits import Sampling
 from .memory.journal import Journal
@@ -181,6 +182,7 @@ class Asker:
             self._context.messages(),
             self._context.tools.schemas,
             most=max(1, int(min(limits.max_parallel_tools, self._ledger.left.tool_calls))),
+            alone={tool.name for tool in self._setup.tools if tool.requires_approval},
         )
 
     async def _drafted(self, drafter: Drafter) -> Turn | RunStatus | None:
@@ -194,10 +196,7 @@ class Asker:
         except AsideStopped:
             return RunStatus.stopped
         if len(calls) == 1:
-            sampling = await self._sender.affordable()
-            if sampling is None:
-                return RunStatus.max_tokens
-            return await self._sender.request(sampling, tool_choice="none")
+            return await self._in_words()
         if self._setup.cancel.stopped:
             return RunStatus.stopped  # before its calls begin
         refined = [drafter.refined(call) for call in calls]
@@ -206,6 +205,21 @@ class Asker:
         return await self._sender.written(
             text, Finished("stop", Usage()), repairs=repairs, plan_known=False
         )
+
+    async def _in_words(self) -> Turn | RunStatus | None:
+        """The answer in words of a model that means no call; None where they are about one."""
+        sampling = await self._sender.affordable()
+        if sampling is None:
+            return RunStatus.max_tokens
+        turn = await self._sender.request(sampling, tool_choice="none", quiet=True)
+        if turn.whole and shows_call(turn.answer, self._context.tools.names):
+            self._sender.charge(turn.usage, aside=True)
+            return None
+        finished = Finished(turn.finish_reason, turn.usage, notes=turn.notes)
+        told = await self._sender.written(
+            turn.message.raw or "", finished, repairs={}, plan_known=True
+        )
+        return dataclasses.replace(told, whole=turn.whole)
 
     async def _act(self, sampling: Sampling, plan: str) -> Turn:
         """The rest of a message that begins with a plan; a small model's ends with its call."""

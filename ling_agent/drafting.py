@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, cast
 
 from .backends.base import LIST_PREFILL
@@ -43,6 +43,7 @@ class Drafter:
         messages: The conversation so far.
         tools: OpenAI tool objects.
         most: Calls of one message.
+        alone: Names of tools that are called only alone: their calls need somebody's consent.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Drafter:
         tools: Sequence[Mapping[str, Any]],
         *,
         most: int,
+        alone: Container[str] = (),
     ) -> None:
         self._sender = sender
         self._tools = tools
         self._schemas = {tool["function"]["name"]: _parameters(tool) for tool in tools}
         self._conversation = Conversation(message.content for message in messages)
         self._most = most
+        self._alone = alone
 
     async def calls(self) -> list[Call]:
         """The calls that the model would make and that are called for; none when it names none.
@@ -76,7 +79,18 @@ class Drafter:
             return []
         self._sender.charge(turn.usage, aside=True)
         text = (turn.message.raw or "").removeprefix(LIST_PREFILL)
-        return called_for(self._read(text), self._conversation, self._tools)[: self._most]
+        calls = called_for(self._read(text), self._conversation, self._tools)
+        return await self._meant_together(calls[: self._most])
+
+    async def _meant_together(self, calls: list[Call]) -> list[Call]:
+        """The calls up to the first of another tool that is not meant, or is called alone."""
+        for place, call in enumerate(calls[1:], start=1):
+            if call["name"] in self._alone or calls[0]["name"] in self._alone:
+                return calls[:place]
+            known = any(call["name"] == each["name"] for each in calls[:place])
+            if not known and not await self.is_meant(call):
+                return calls[:place]
+        return calls
 
     async def is_meant(self, call: Call) -> bool:
         """Whether the model finds that the call's tool does what is asked; True if unknown.

@@ -25,6 +25,19 @@ _DENIAL = re.compile(
 )
 
 
+def shows_call(text: str, names: Iterable[str]) -> bool:
+    """Whether a text shows how a declared tool is called: in quotes, in backticks or as code.
+
+    Args:
+        text: Of a message that is to be an answer in words.
+        names: Of the declared tools.
+    """
+    return any(
+        re.search(rf"([\"`']){re.escape(name)}\1|(?<![\w-]){re.escape(name)}\(", text)
+        for name in names
+    )
+
+
 def announced_tool(text: str, names: Iterable[str]) -> str | None:
     """The tool that a message without calls says it is about to use; None when it says no such.
 

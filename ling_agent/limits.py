@@ -15,7 +15,8 @@ class Limits:
     A limit that is reached ends the run as a `RunResult` with its status, never as an exception.
 
     Attributes:
-        max_steps: Messages of the model; one takes a request, or up to three with an inline plan.
+        max_steps: Messages of the model; one takes a request, or up to three with an inline plan,
+            of a small model up to five.
         max_tool_calls: Executed calls; None means no bound. When they are used up the model is
             asked to answer with what it has; a further call ends the run.
         max_total_tokens: Prompt and completion tokens over all requests; None means no bound.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ling_agent.intent import announced_tool
+from ling_agent.intent import announced_tool, shows_call
 
 NAMES = ("search_offers", "rent", "get_time")
 
@@ -82,3 +82,23 @@ def test_a_long_text_takes_no_time(piece: str) -> None:
     started = time.perf_counter()
     announced_tool(piece * 200_000, NAMES)
     assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Here is the call:\n{"name": "search_offers", "arguments": {"gpu": "H100"}}',
+        "You can use the `search_offers` function for this.",
+        "offers = search_offers(gpu='H100')",
+    ],
+)
+def test_a_text_that_shows_a_call(text: str) -> None:
+    assert shows_call(text, ["other", "search_offers"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I did search_offers already.", "The price is 3 USD.", "Is `search_offers2` one?", ""],
+)
+def test_a_text_that_shows_none(text: str) -> None:
+    assert not shows_call(text, ["search_offers", "price"])

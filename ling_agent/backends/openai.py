@@ -28,7 +28,7 @@ class OpenAIBackend(RemoteBackend):
             always what it may use.
         flavour: ``ollama`` and ``llama-server`` are asked for their window in their own ways.
         api_key: As for the others; a client brings its own.
-        mode: As for the others; ``raw`` does not work with a client.
+        mode: As for the others, but never ``raw`` by itself; that does not work with a client.
         stream: As for the others.
         constrain: As for the others; only servers that turn out to be vLLM or SGLang can.
         timeouts: As for the others.

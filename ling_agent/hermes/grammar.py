@@ -67,14 +67,21 @@ def list_tag(tools: Iterable[Mapping[str, Any]], *, separator: str, end: str) ->
     return _sequence(calls, {"type": "const_string", "value": end})
 
 
-def arguments_tag(schema: Mapping[str, Any]) -> dict[str, Any]:
+def arguments_tag(
+    schema: Mapping[str, Any], more: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """The structural tag for the rest of a call that is begun up to its arguments.
 
     Args:
         schema: JSON schema of the arguments.
+        more: OpenAI tool objects of what may follow: free text and calls. Without them the call
+            is the end.
     """
+    arguments = {"type": "json_schema", "json_schema": schema, **_COMPACT}
     end = {"type": "const_string", "value": f"}}{_FORMS[0][1]}"}
-    return _sequence({"type": "json_schema", "json_schema": schema, **_COMPACT}, end)
+    tools = list(more)
+    behind = [structural_tag(tools)["format"]] if tools else []
+    return _sequence(arguments, end, *behind)
 
 
 def _sequence(*elements: Mapping[str, Any]) -> dict[str, Any]:

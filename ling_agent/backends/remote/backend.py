@@ -36,7 +36,7 @@ from .address import Address, parse_address
 from .answer_format import answer_fields
 from .chat_body import chat_body, in_dialect
 from .chat_reader import ChatReader, merged
-from .completions import RawPrompts, detect_profile, tokenize
+from .completions import RawPrompts, detect_profile, renders_alike, tokenize
 from .discovery import discover
 from .events import begun, check, checked, once
 from .facts import Kind, ServerFacts, learned_from
@@ -228,17 +228,13 @@ class RemoteBackend(Backend):
 
     async def _choose_mode(self, transport: Transport, facts: ServerFacts) -> None:
         """Raw for a small model of which we render the prompts as its server does, else chat."""
-        mode: Mode = "chat"
-        renders = facts.kind in _RENDERED and facts.completions and facts.token_ids
-        if renders and facts.constraint != "none" and is_small(_parameters(facts)):
-            guess = self._profile_of(facts)
-            try:
-                found, note = await detect_profile(transport, facts, guess)
-            except BackendRefused as error:
-                found, note = guess, error.reason
-            if not note and found.template == guess.template:
-                mode = "raw"
-        self._mode, self.renders_prompts = mode, mode == "raw"
+        guess = self._profile_of(facts)
+        held = in_dialect(facts, guess).constraint != "none"
+        able = facts.kind in _RENDERED and facts.completions and facts.token_ids and held
+        small = is_small(_parameters(facts))
+        raw = able and small and await renders_alike(transport, facts, guess)
+        if self._mode is None:  # another server may have been asked meanwhile
+            self._mode, self.renders_prompts = "raw" if raw else "chat", raw
 
     async def _check_raw(self, transport: Transport, facts: ServerFacts) -> ServerFacts:
         if not facts.completions:

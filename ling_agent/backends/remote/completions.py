@@ -8,7 +8,6 @@ server takes no ids the prompt is sent as text.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
@@ -33,7 +32,7 @@ from .chat_reader import NO_CACHE_REPORT, NO_USAGE
 from .facts import ServerFacts
 from .jsons import Json, as_object, write_json
 from .progress import Progress
-from .raw_form import form_fields, sent_prefill, weigh_fields, weights_of
+from .raw_form import as_sent, form_fields, weigh_fields, weights_of
 from .transport import Transport
 from .written import WrittenList
 
@@ -70,8 +69,8 @@ class RawPrompts:
         Raises:
             ContextOverflow: It does not fit.
         """
-        form = form_fields(request, facts, profile) | weigh_fields(request)
-        request = dataclasses.replace(request, prefill=sent_prefill(request, facts))
+        form = form_fields(request, facts, profile) | weigh_fields(request, facts)
+        request = as_sent(request, facts)
         text = self._prompts.render(request, profile.template)
         prompt = RawPrompt(self, facts, profile, request, text, form)
         if facts.token_ids and facts.tokenize is not None:
@@ -305,6 +304,18 @@ async def tokenize(transport: Transport, facts: ServerFacts, text: str) -> list[
     if not isinstance(tokens, list):
         raise BackendUnavailable(f"{transport.url}/tokenize returned no tokens")
     return cast("list[int]", tokens)
+
+
+async def renders_alike(transport: Transport, facts: ServerFacts, profile: Profile) -> bool:
+    """Whether our prompts are the server's own, token for token; False where it does not tell."""
+    if facts.tokenize is None:
+        return False
+    try:
+        theirs = (await transport.post(facts.tokenize, _probe(facts, profile)))["tokens"]
+        text = render(_PROBE_MESSAGES, template=profile.template)
+        return await tokenize(transport, facts, text) == theirs
+    except (BackendError, KeyError, TypeError):
+        return False
 
 
 async def detect_profile(

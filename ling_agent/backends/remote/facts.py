@@ -46,6 +46,7 @@ class ServerFacts:
         usage_in_stream: Whether a stream can be asked for its usage.
         running_usage: Whether each streamed event may carry the usage so far.
         max_tokens_name: ``max_tokens`` or ``max_completion_tokens``.
+        logprobs: Whether it tells as many likely tokens as are asked for.
         every_sampling_field: Whether ``top_k``, ``min_p`` and ``repetition_penalty`` are known.
         notes: What is missing and what to do about it, one line each.
     """
@@ -67,6 +68,7 @@ class ServerFacts:
     usage_in_stream: bool = True
     running_usage: bool = False
     max_tokens_name: str = "max_tokens"
+    logprobs: bool = True
     every_sampling_field: bool = False
     notes: tuple[str, ...] = ()
 
@@ -135,6 +137,9 @@ def adaptation(facts: ServerFacts, reason: str, *, answering: bool = False) -> S
         return facts.with_note(_NO_PARSER, tool_parser=False, forces_calls=forced)
     if answering and _blames_schema(text):
         return facts.with_simpler_answers(reason)
+    if facts.logprobs and "logprobs" in text:
+        note = f"how sure the model is of a call stays unknown: the server refused that ({reason})"
+        return facts.with_note(note, logprobs=False)
     if facts.constraint != "none" and re.search(_SCHEMA_WORDS, text):
         note = f"calls are not held to their schema: the server refused that ({reason})"
         return facts.with_note(note, constraint="none")

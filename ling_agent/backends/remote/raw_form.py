@@ -7,8 +7,9 @@ begun, too, the server begins it anew: its grammar knows no half objects.
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...hermes.grammar import arguments_tag, list_tag
@@ -28,12 +29,19 @@ _BEGUN = re.compile(r'<tool_call>\s*\{"name": "([^"\\]+)", "arguments":( (?:\{"?
 _IN_WORDS = r"[^\[{`<\s][\s\S]*"  # as calls do not begin
 
 
-def sent_prefill(request: ModelRequest, facts: ServerFacts) -> str:
-    """The prefill as it is sent: the rest of it is the server's to write, and forced."""
+def as_sent(request: ModelRequest, facts: ServerFacts) -> ModelRequest:
+    """The request without what its prefill has begun of arguments: the server writes that anew.
+
+    ``stop_when`` is not given it twice.
+    """
     begun = _begun(request, facts)
     if begun is None:
-        return request.prefill
-    return f'{request.prefill[: begun.end(1)]}", "arguments": '
+        return request
+    stop_when = request.stop_when
+    if stop_when is not None:
+        stop_when = _Behind((begun[2] or "").strip(), stop_when)
+    prefill = f'{request.prefill[: begun.end(1)]}", "arguments": '
+    return dataclasses.replace(request, prefill=prefill, stop_when=stop_when)
 
 
 def form_fields(request: ModelRequest, facts: ServerFacts, profile: Profile) -> dict[str, Any]:
@@ -45,7 +53,7 @@ def form_fields(request: ModelRequest, facts: ServerFacts, profile: Profile) -> 
         profile: Of the model: one that writes calls without tags is kept from it by a grammar
             where an answer in words is asked for.
     """
-    if facts.constraint == "none" or not request.tools:
+    if facts.constraint == "none" or not request.tools or request.weigh:
         return {}
     if request.tool_choice == "listed":
         tag = list_tag(request.tools, separator=LIST_SEPARATOR, end=LIST_END)
@@ -54,15 +62,18 @@ def form_fields(request: ModelRequest, facts: ServerFacts, profile: Profile) -> 
         return _in_words(facts) if profile.bare_json and not request.prefill.strip() else {}
     begun = _begun(request, facts)
     if begun is not None:
-        return _structural(arguments_tag(_begun_schema(request, begun)), facts)
+        more = request.tools if request.stop_when is None else ()  # else its caller ends it
+        return _structural(arguments_tag(_begun_schema(request, begun), more), facts)
     inside = request.prefill.rfind("<tool_call>") > request.prefill.rfind("</tool_call>")
     tag = None if inside else constraint(request)
     return {} if tag is None else _structural(tag, facts)
 
 
-def weigh_fields(request: ModelRequest) -> dict[str, Any]:
+def weigh_fields(request: ModelRequest, facts: ServerFacts) -> dict[str, Any]:
     """What is asked for where only the odds of some words are wanted."""
-    return {"max_tokens": 1, "logprobs": LOGPROBS} if request.weigh else {}
+    if not request.weigh:
+        return {}
+    return {"max_tokens": 1} | ({"logprobs": LOGPROBS} if facts.logprobs else {})
 
 
 def weights_of(request: ModelRequest, choice: Mapping[str, Any]) -> tuple[float, ...]:
@@ -76,10 +87,28 @@ def weights_of(request: ModelRequest, choice: Mapping[str, Any]) -> tuple[float,
     return tuple(likely.get(word, UNLIKELY) for word in request.weigh)
 
 
+class _Behind:
+    """Hands the pieces of an answer on, without the text that they begin with."""
+
+    def __init__(self, known: str, take: Callable[[str], bool]) -> None:
+        self._known = known
+        self._take = take
+
+    def __call__(self, piece: str) -> bool:
+        while self._known and piece:
+            if piece[0] == self._known[0]:
+                self._known = self._known[1:]
+            elif not piece[0].isspace():
+                self._known = ""
+                break
+            piece = piece[1:]
+        return self._take(piece)
+
+
 def _likely(logprobs: Mapping[str, Any]) -> dict[str, float]:
     """Of the first token, in either of the two forms that servers have."""
     if top := logprobs.get("top_logprobs"):
-        return {str(token): float(value) for token, value in dict(top[0]).items()}
+        return {str(token): float(value) for token, value in dict(top[0] or {}).items()}
     if content := logprobs.get("content"):
         return {each["token"]: float(each["logprob"]) for each in content[0]["top_logprobs"]}
     return {}
