@@ -79,7 +79,9 @@ def dictated(
 ) -> tuple[Agent, Dictating]:
     """An agent whose model writes these texts first."""
     transport = Dictating(server.url, texts)
-    backend = SGLangBackend(server.url, stream=stream, constrain=constrain, transport=transport)
+    backend = SGLangBackend(
+        server.url, mode="chat", stream=stream, constrain=constrain, transport=transport
+    )
     agent = Agent(
         backend,
         tools=[add],

@@ -29,11 +29,11 @@ def anyio_backend() -> str:
 
 async def test_calls_are_read_by_the_client(start_server: StartServer, kind: KindName) -> None:
     server = start_server(without=PARSER[kind])
-    result = await short_agent(server, add).run("What is 1+2?")
+    result = await short_agent(server, add, mode="chat").run("What is 1+2?")
     assert result.status is RunStatus.completed
     assert result.steps[0].observations[0].content == "3"
     assert any(FLAG[kind] in note for note in result.notes), result.notes
-    backend = backend_for(server)
+    backend = backend_for(server, mode="chat")
     await backend.describe()
     _, end = await ask(backend, question("What is 1+2?"))
     assert end.read_by_server is None

@@ -392,12 +392,11 @@ async def test_it_stops_at_tokens_and_tells_what_is_missing() -> None:
         assert "response_format" not in body
 
 
-async def test_an_answer_that_begins_inside_a_call_is_not_constrained() -> None:
-    """The structural tag begins at the call's opening, which is in the prompt already."""
+async def test_the_arguments_of_a_begun_call_are_constrained_as_the_rest_is() -> None:
     model = Model()
     await run(model)
-    free, plan, inside, last = model.bodies
-    assert "structured_outputs" in free
-    assert "structured_outputs" in plan
-    assert "structured_outputs" not in inside
-    assert "structured_outputs" in last
+    assert len(model.bodies) == 4
+    free, plan, begun, last = (body["structured_outputs"] for body in model.bodies)
+    assert free == plan == last != begun
+    assert model.text(model.prompts[2]).endswith('"arguments": ')
+    assert '{"type":"const_string","value":"}\\n</tool_call>"}' in begun["structural_tag"]

@@ -51,6 +51,12 @@ REFUSALS: list[tuple[ServerFacts, str, dict[str, object], str]] = [
         {"forces_calls": False, "named_choice": False},
         "cannot be made to call a tool",
     ),
+    (
+        VLLM,
+        "Requested sample logprobs of 20, which is greater than max allowed: 5",
+        {"logprobs": False},
+        "how sure the model is of a call stays unknown",
+    ),
     (VLLM, "prompt must be a string", {"token_ids": False}, "prompts are sent as text"),
     (VLLM, "extra field top_k not permitted", {"every_sampling_field": False}, "top_k, min_p"),
     (VLLM, "unknown stream_options", {"running_usage": False}, ""),
