@@ -167,9 +167,11 @@ async def _opened(sources: Sequence[ToolSource]) -> AsyncGenerator[Toolset, None
 
 
 async def _prepared(setup: RunSetup) -> None:
-    """Let the backend find out how it will be asked; what fails here fails in the run, and more
-    clearly, for the run asks the same.
+    """Let the backend find out how it will be asked, where the words of the task depend on it; what
+    fails here fails in the run, and more clearly, for the run asks the same.
     """
+    if setup.planning != "inline":
+        return
     limit = setup.limits.timeout
     deadline = math.inf if limit is None else anyio.current_time() + limit
     with (
