@@ -2,7 +2,7 @@
 
 A request is the trajectory's conversation as it is when it is sent, so each request extends the one
 before it. A step is one message of the model; with ``planning="inline"`` the first one takes up to
-three requests (small models: five) on backends that render prompts themselves, which share their
+three requests (small models: six) on backends that render prompts themselves, which share their
 prompt:
 
 1. a free beginning: a message that does not open with a call is the whole message, and is kept;
@@ -10,8 +10,8 @@ prompt:
 3. the call that the plan names, behind the plan.
 
 So the model decides whether it acts, and an acting one says first what it means to do. What a small
-model means to call is drafted aside before the plan (`drafting`): it may then answer in words after
-all, and several calls are the message.
+model means to call is drafted aside in place of 2 and 3 (`drafting`): its message is the calls on
+which drafts agree, or an answer in words after all.
 """
 
 from __future__ import annotations
@@ -186,24 +186,24 @@ class Asker:
         )
 
     async def _drafted(self, drafter: Drafter) -> Turn | RunStatus | None:
-        """The message, where the draft of its calls makes it: several calls, or words in their
-        place. None where it is to begin with a plan for one call.
+        """The message that the drafted calls make, or the words in place of one that is not meant;
+        None where nothing was drafted.
         """
         try:
-            calls = await drafter.calls()
-            if not calls or (len(calls) == 1 and await drafter.is_meant(calls[0])):
+            draft = await drafter.draft()
+            if not draft.calls:
                 return None
+            meant = len(draft.calls) > 1 or await drafter.is_meant(draft.calls[0])
         except AsideStopped:
             return RunStatus.stopped
-        if len(calls) == 1:
-            return await self._in_words()
+        told = None if meant else await self._in_words()
+        if told is not None:
+            return told
         if self._setup.cancel.stopped:
             return RunStatus.stopped  # before its calls begin
-        refined = [drafter.refined(call) for call in calls]
-        text = message_of([call for call, _ in refined])
-        repairs = {index: notes for index, (_, notes) in enumerate(refined) if notes}
+        repairs = {index: notes for index, notes in enumerate(draft.notes) if notes}
         return await self._sender.written(
-            text, Finished("stop", Usage()), repairs=repairs, plan_known=False
+            message_of(draft.calls), Finished("stop", Usage()), repairs=repairs, plan_known=False
         )
 
     async def _in_words(self) -> Turn | RunStatus | None:

@@ -1,38 +1,72 @@
 """`Drafter`: what a small model means to call, found out before it says so in a message.
 
-A small model calls when it need not, calls once where several calls are asked for, and makes values
-up. So the first message of a run is drafted aside, in questions that are not kept and whose prompts
-share the live one:
+A small model calls when it need not, calls once where several calls are asked for, picks another
+tool when it is asked in another way, and makes values up. So the first message of a run is drafted
+aside, in questions that are not kept and whose prompts share the live one:
 
-1. the calls, as a list in a code block, which such models have read much of: where the list ends
-   tells how many there are to be. What is not called for by the conversation is left out
-   (`grounding`), and the draft ends there.
-2. For one call: whether its tool does what is asked, as the odds of "yes" against "no".
+1. all calls, twice: as lines of Python behind six demonstrations, and as a list in JSON behind
+   none. What is not called for by the conversation is left out (`grounding`), and a draft ends
+   there.
+2. Where the two differ, a third decides: lines of Python with comments where several calls are
+   meant, else one call as the model was taught to write it. Two that agree win; of three that
+   differ the one that takes up most of the request (`coverage`).
+3. For one call: whether its tool does what is asked and is needed for it, as the odds of "yes"
+   against "no".
 
-The bound is measured with Qwen2.5-Coder-0.5B on 646 cases of BFCL v4 (docs/evaluation.md). That
-model says no too easily, also where all values of the call were said.
+So several of a model's guesses are weighed against each other and against what was said; a large
+model needs none of that. What each part brings is measured in docs/evaluation.md.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-from .backends.base import LIST_PREFILL
+from .backends.base import DRAFTS, DraftForm
+from .coverage import taken_up
+from .demonstrations import COMMENTED, IN_PYTHON, ONE_CALL
 from .errors import ContextOverflow
 from .grounding import Call, Conversation, called_for, share_said, without_inventions
 from .hermes import render_call
-from .messages import Message
+from .hermes.python_calls import read_calls
+from .messages import Message, UserMessage
 from .sending import Sender
+from .turn import FirstCall, Turn
 
-QUESTION = "First answer yes or no: does `{tool}` do what I ask?"
+QUESTIONS = (
+    "First answer yes or no: does `{tool}` do what I ask?",
+    "First answer yes or no: do you need `{tool}` for this?",
+)
 _YES, _NO = ("yes", "Yes"), ("no", "No")
-_LEAST_ODDS = -0.15  # natural logarithm, with half a point for values that were said
-_FOR_SAID_VALUES = 0.5
+_FOR_SAID_VALUES = 0.5  # natural logarithm; the model says no too easily where all was said
+_SHOWN: Mapping[DraftForm, Sequence[Message]] = {
+    "listed": (),
+    "python": IN_PYTHON,
+    "commented": COMMENTED,
+}
 _NEXT_CALL = re.compile(r"[\s,]*(?={)")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Calls as they may be made.
+
+    Attributes:
+        calls: Without values that were made up.
+        notes: What was left out of each.
+    """
+
+    calls: tuple[Call, ...] = ()
+    notes: tuple[tuple[str, ...], ...] = dataclasses.field(default=(), compare=False)
+
+    def first(self, most: int) -> Draft:
+        """The first calls of it."""
+        return Draft(self.calls[:most], self.notes[:most])
 
 
 class Drafter:
@@ -59,38 +93,31 @@ class Drafter:
         self._tools = tools
         self._schemas = {tool["function"]["name"]: _parameters(tool) for tool in tools}
         self._conversation = Conversation(message.content for message in messages)
+        said = [message.content for message in messages if isinstance(message, UserMessage)]
+        self._request = said[-1] if said else ""
         self._most = most
         self._alone = alone
 
-    async def calls(self) -> list[Call]:
+    async def draft(self) -> Draft:
         """The calls that the model would make and that are called for; none when it names none.
 
         Raises:
             AsideStopped: The run is to end.
             BackendError: The model cannot be asked.
         """
-        try:
-            turn = await self._sender.aside(
-                tool_choice="listed", prefill=LIST_PREFILL, stop_when=self._end()
-            )
-        except ContextOverflow:
-            return []
-        if turn is None:
-            return []
-        self._sender.charge(turn.usage, aside=True)
-        text = (turn.message.raw or "").removeprefix(LIST_PREFILL)
-        calls = called_for(self._read(text), self._conversation, self._tools)
-        return await self._meant_together(calls[: self._most])
-
-    async def _meant_together(self, calls: list[Call]) -> list[Call]:
-        """The calls up to the first of another tool that is not meant, or is called alone."""
-        for place, call in enumerate(calls[1:], start=1):
-            if call["name"] in self._alone or calls[0]["name"] in self._alone:
-                return calls[:place]
-            known = any(call["name"] == each["name"] for each in calls[:place])
-            if not known and not await self.is_meant(call):
-                return calls[:place]
-        return calls
+        python, listed = await self._drafted("python"), await self._drafted("listed")
+        if python == listed:
+            return self._together(python)
+        drafts = [python, listed]
+        if len(python.calls) > 1 or len(listed.calls) > 1:
+            drafts.append(await self._drafted("commented"))
+        several = [draft for draft in drafts if len(draft.calls) > 1]
+        if len(python.calls) > 1 or 2 * len(several) > len(drafts):
+            return self._together(self._best(several))
+        singles = [draft.first(1) for draft in (python, listed)]
+        if singles[0] != singles[1]:
+            singles.insert(0, await self._one_call())
+        return self._best([draft for draft in singles if draft.calls])
 
     async def is_meant(self, call: Call) -> bool:
         """Whether the model finds that the call's tool does what is asked; True if unknown.
@@ -99,19 +126,14 @@ class Drafter:
             AsideStopped: The run is to end.
             BackendError: The model cannot be asked.
         """
-        question = QUESTION.format(tool=call["name"])
-        try:
-            turn = await self._sender.aside(question, max_tokens=1, weigh=(*_YES, *_NO))
-        except ContextOverflow:
-            return True
-        if turn is None:
-            return True
-        self._sender.charge(turn.usage, aside=True)
-        if not turn.weights:
-            return True
-        odds = _together(turn.weights[: len(_YES)]) - _together(turn.weights[len(_YES) :])
+        odds: list[float] = []
+        for question in QUESTIONS:
+            told = await self._odds(question.format(tool=call["name"]))
+            if told is None:
+                return True
+            odds.append(told)
         said = share_said(call, self._schemas[call["name"]], self._conversation)
-        return odds + _FOR_SAID_VALUES * said >= _LEAST_ODDS
+        return sum(odds) / len(odds) + _FOR_SAID_VALUES * said >= 0
 
     def refined(self, call: Call) -> tuple[Call, tuple[str, ...]]:
         """The call without optional values that were made up, and what was left out."""
@@ -121,24 +143,85 @@ class Drafter:
         arguments, notes = without_inventions(call["arguments"], schema, self._conversation)
         return {"name": call["name"], "arguments": arguments}, notes
 
-    def _end(self) -> Callable[[str], bool]:
+    def _best(self, drafts: Sequence[Draft]) -> Draft:
+        """The draft that another one agrees with, or else takes up most of the request."""
+        agreed = [draft for draft in drafts if drafts.count(draft) > 1]
+        if agreed or not drafts:
+            return agreed[0] if agreed else Draft()
+        return max(
+            drafts,
+            key=lambda draft: taken_up(draft.calls, self._request, self._conversation),
+        )
+
+    def _together(self, draft: Draft) -> Draft:
+        """As many of the calls as may be made at once."""
+        alone = (at for at, call in enumerate(draft.calls) if call["name"] in self._alone)
+        end = next(alone, None)
+        return draft.first(self._most if end is None else min(self._most, max(end, 1)))
+
+    async def _drafted(self, form: DraftForm) -> Draft:
+        written = DRAFTS[form]
+        turn = await self._ask(
+            shown=_SHOWN[form],
+            tool_choice=form,
+            prefill=written.prefill,
+            stop_when=self._end(form),
+        )
+        text = "" if turn is None else (turn.message.raw or "")
+        calls = self._read(text.removeprefix(written.prefill), form)
+        return self._draft_of(called_for(calls, self._conversation, self._tools))
+
+    async def _one_call(self) -> Draft:
+        """The one call that the model writes in its own form."""
+        end = FirstCall("", self._tools, bare_json=False)
+        turn = await self._ask(shown=ONE_CALL, tool_choice="required", stop_when=end)
+        calls = () if turn is None else turn.message.calls[:1]
+        return self._draft_of([{"name": call.name, "arguments": call.arguments} for call in calls])
+
+    def _draft_of(self, calls: Sequence[Call]) -> Draft:
+        refined = [self.refined(call) for call in calls]
+        return Draft(tuple(call for call, _ in refined), tuple(notes for _, notes in refined))
+
+    async def _odds(self, question: str) -> float | None:
+        turn = await self._ask(question, max_tokens=1, weigh=(*_YES, *_NO))
+        if turn is None or not turn.weights:
+            return None
+        yes, no = turn.weights[: len(_YES)], turn.weights[len(_YES) :]
+        return _sum_of(yes) - _sum_of(no)
+
+    async def _ask(self, question: str = "", **wish: Any) -> Turn | None:
+        """The model's answer, charged; None where it cannot be had."""
+        try:
+            turn = await self._sender.aside(question, **wish)
+        except ContextOverflow:
+            return None
+        if turn is not None:
+            self._sender.charge(turn.usage, aside=True)
+        return turn
+
+    def _end(self, form: DraftForm) -> Callable[[str], bool]:
         """Says when a draft need not go on: a call that is not called for, or enough of them."""
         text = ""
+        closing = "}" if form == "listed" else ")"
 
         def is_over(piece: str) -> bool:
             nonlocal text
             text += piece
-            if "}" not in piece:
+            if closing not in piece:
                 return False
-            complete = self._read(text)
+            complete = self._read(text, form)
             kept = called_for(complete, self._conversation, self._tools)
             return len(kept) < len(complete) or len(kept) >= self._most
 
         return is_over
 
-    def _read(self, text: str) -> list[Call]:
-        """The complete calls of a list, whatever comes behind them."""
-        calls: list[Call] = []
+    def _read(self, text: str, form: DraftForm) -> list[Call]:
+        """The complete calls of a draft, whatever comes behind them."""
+        if form != "listed":
+            return list(read_calls(text, self._schemas))
+        return list(self._read_list(text))
+
+    def _read_list(self, text: str) -> Iterator[Call]:
         at = 0
         while begins := _NEXT_CALL.match(text, at):
             try:
@@ -146,11 +229,10 @@ class Drafter:
                 # What cannot be written again is no JSON, such as half a character.
                 json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
             except (ValueError, RecursionError):
-                break
+                return
             if not self._is_call(value):
-                break
-            calls.append(value)
-        return calls
+                return
+            yield value
 
     def _is_call(self, value: object) -> bool:
         if not isinstance(value, Mapping):
@@ -162,16 +244,18 @@ class Drafter:
 
 
 def message_of(calls: Sequence[Call]) -> str:
-    """A message that makes several calls, with a plan that says so."""
+    """A message that makes these calls, with a plan that says so."""
     names = list(dict.fromkeys(f"`{call['name']}`" for call in calls))
-    if len(names) == 1:
+    if len(calls) == 1:
+        plan = f"Plan: use the tool {names[0]}."
+    elif len(names) == 1:
         plan = f"Plan: use the tool {names[0]} {len(calls)} times."
     else:
         plan = f"Plan: use the tools {', '.join(names[:-1])} and {names[-1]}."
     return "\n".join([plan, *(render_call(call["name"], call["arguments"]) for call in calls)])
 
 
-def _together(logprobs: Sequence[float]) -> float:
+def _sum_of(logprobs: Sequence[float]) -> float:
     return math.log(sum(map(math.exp, logprobs)) or 1e-300)
 
 

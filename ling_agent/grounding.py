@@ -52,8 +52,7 @@ class Conversation:
     def __init__(self, texts: Iterable[str]) -> None:
         text = "\n".join(texts)
         self._words = _plain(text)
-        numbers = (float(found.replace(",", "")) for found in _NUMBER.findall(text))
-        self._numbers = {number for number in numbers if math.isfinite(number)}
+        self._numbers = numbers_of(text)
         self._numbers |= {_WORDS[word] for word in self._words.split() if word in _WORDS}
         self._numbers |= {
             float(number.replace(",", "")) * _SCALES[scale.lower()]
@@ -98,6 +97,17 @@ class Conversation:
         words = [word[:_STEM] for word in plain.split() if len(word) > 2 or not word.isascii()]
         known = sum(word in self._words for word in words)
         return bool(words) and known / len(words) >= _ENOUGH_WORDS
+
+
+def numbers_of(text: str) -> set[float]:
+    """The numbers that are written with digits in a text."""
+    numbers = (float(found.replace(",", "")) for found in _NUMBER.findall(text))
+    return {number for number in numbers if math.isfinite(number)}
+
+
+def values_of(call: Call) -> Iterator[object]:
+    """The texts, numbers and truth values in a call's arguments."""
+    return (value for _, _, value in _values(call))
 
 
 def called_for(

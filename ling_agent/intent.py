@@ -28,12 +28,16 @@ _DENIAL = re.compile(
 def shows_call(text: str, names: Iterable[str]) -> bool:
     """Whether a text shows how a declared tool is called: in quotes, in backticks or as code.
 
+    A program that defines a function of that name calls no tool: so a small model answers what
+    none of its tools is for.
+
     Args:
         text: Of a message that is to be an answer in words.
         names: Of the declared tools.
     """
     return any(
         re.search(rf"([\"`']){re.escape(name)}\1|(?<![\w-]){re.escape(name)}\(", text)
+        and not re.search(rf"\b(?:def|function) {re.escape(name)}\(", text)
         for name in names
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from .backends.base import Finished, ModelInfo, ModelRequest, ToolChoice
@@ -19,7 +19,8 @@ from .events import Emit, Event
 from .ledger import Ledger
 from .limits import Sampling
 from .memory.journal import Journal
-from .messages import ToolCall, UserMessage
+from .memory.window import bytes_of
+from .messages import Message, ToolCall, UserMessage
 from .results import Usage
 from .setup import RunSetup
 from .tracing import NO_TRACE, RunTrace
@@ -232,6 +233,7 @@ class Sender:
         self,
         note: str = "",
         *,
+        shown: Sequence[Message] = (),
         max_tokens: int | None = None,
         step: int | None = None,
         **wish: Any,
@@ -242,6 +244,7 @@ class Sender:
 
         Args:
             note: The question; empty to have the conversation itself answered.
+            shown: Messages that stand before the newest one, as if they had been said.
             max_tokens: Of the answer, at most.
             step: For which it is made; by default this one.
             **wish: Of the `ModelRequest`.
@@ -258,16 +261,18 @@ class Sender:
             raise AsideStopped
         limited = self._ledger.left.tokens < math.inf
         prompt = await self._context.total(exact_above=0) if limited else 0
-        sampling = await self.affordable(prompt + self._context.tokens(len(note.encode())))
+        more = sum(bytes_of(text) for text in (note, *(each.content for each in shown)))
+        sampling = await self.affordable(prompt + self._context.tokens(more))
         if sampling is None:
             return None
         if max_tokens is not None:
             most = min(max_tokens, sampling.max_tokens)
             sampling = dataclasses.replace(sampling, max_tokens=most)
         request = dataclasses.replace(self._model_request(sampling, **wish), watched=False)
-        if note:
-            messages = (*request.messages, UserMessage(note))
-            request = dataclasses.replace(request, messages=messages)
+        if note or shown:
+            *before, newest = request.messages
+            told = (UserMessage(note),) if note else ()
+            request = dataclasses.replace(request, messages=(*before, *shown, newest, *told))
         step = self._ledger.step if step is None else step
         reader = TurnReader(
             request,

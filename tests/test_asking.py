@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 OPENING = '```json\n{"name": "add"'
 PLAN = "add` to sum.\n"
 ARGUMENTS = 'a": 1, "b": 2}}'
-DRAFT = '{"name": "add", "arguments": {"a": 1, "b": 2}}\n]'
+NO_DRAFT = ("", "")  # in which a small model says no call
 """What a small model means to call, asked aside; whether it is meant uses no reply."""
 
 
@@ -57,7 +57,7 @@ async def test_a_model_that_answers_in_words_is_not_made_to_act() -> None:
 
 
 async def test_a_model_that_acts_says_first_what_it_means_to_do() -> None:
-    backend = embedded(OPENING, DRAFT, PLAN, ARGUMENTS + "\nand then it makes up", "3")
+    backend = embedded(OPENING, *NO_DRAFT, PLAN, ARGUMENTS + "\nand then it makes up", "3")
     events, result = await stream(Agent(backend, tools=[add]), "1 + 2?")
     assert (result.output, observations(result)) == ("3", ["3"])
     assert result.plan is not None
@@ -70,8 +70,8 @@ async def test_a_model_that_acts_says_first_what_it_means_to_do() -> None:
     shown = [e for e in events if isinstance(e, PlanMade | CallStarted)]
     assert [type(e) for e in shown] == [PlanMade, CallStarted], "the opening was not shown"
     assert (len(result.steps), result.usage.requests) == (2, 6)
-    assert [bool(request.weigh) for request in backend.requests] == [0, 0, 1, 0, 0, 0]
-    assert [request.tool_choice for request in backend.requests[1:3]] == ["listed", "auto"]
+    choices = [request.tool_choice for request in backend.requests]
+    assert choices == ["auto", "python", "listed", "auto", "auto", "auto"]
     backend.assert_exhausted()
 
 
@@ -97,7 +97,7 @@ async def test_words_with_a_call_behind_them_are_read_as_they_are() -> None:
 
 
 async def test_a_model_whose_plan_is_carried_out_is_asked_to_answer_once() -> None:
-    backend = embedded(OPENING, DRAFT, PLAN, ARGUMENTS, call("add", a=3, b=3), "9")
+    backend = embedded(OPENING, *NO_DRAFT, PLAN, ARGUMENTS, call("add", a=3, b=3), "9")
     result = await Agent(backend, tools=[add]).run("1 + 2 + 3 + 3?")
     assert observations(result) == ["3", "6"], "it may still call"
     assert result.output == "9"
@@ -106,7 +106,7 @@ async def test_a_model_whose_plan_is_carried_out_is_asked_to_answer_once() -> No
 
 
 async def test_a_failed_call_does_not_carry_out_the_plan() -> None:
-    backend = embedded(OPENING, DRAFT, PLAN, 'a": -1, "b": 2}}', "It cannot be done.")
+    backend = embedded(OPENING, *NO_DRAFT, PLAN, 'a": -1, "b": 2}}', "It cannot be done.")
     result = await Agent(backend, tools=[add]).run("-1 + 2?")
     assert "note" not in kinds(result)
 
@@ -118,7 +118,7 @@ async def test_a_server_is_not_told_that_the_plan_is_carried_out() -> None:
 
 
 async def test_a_backend_that_fails_behind_the_plan_leaves_a_result() -> None:
-    backend = embedded(OPENING, DRAFT, PLAN, BackendUnavailable("gone"), ARGUMENTS, "3")
+    backend = embedded(OPENING, *NO_DRAFT, PLAN, BackendUnavailable("gone"), ARGUMENTS, "3")
     agent = Agent(backend, tools=[add])
     result = await agent.run("1 + 2?")
     assert (result.status, result.usage.requests) == (RunStatus.failed, 5)
@@ -129,8 +129,8 @@ async def test_a_backend_that_fails_behind_the_plan_leaves_a_result() -> None:
 
 
 async def test_a_token_limit_behind_the_plan_is_no_answer_and_can_be_resumed() -> None:
-    backend = embedded(OPENING, DRAFT, PLAN, ARGUMENTS, "3")
-    probe = embedded(OPENING, DRAFT, PLAN, ARGUMENTS, "3")
+    backend = embedded(OPENING, *NO_DRAFT, PLAN, ARGUMENTS, "3")
+    probe = embedded(OPENING, *NO_DRAFT, PLAN, ARGUMENTS, "3")
     whole = await Agent(probe, tools=[add]).run("1 + 2?")
     spent = [e.data for e in whole.trajectory if e.kind == "usage"][:4]
     tokens = sum(int(d["prompt_tokens"]) + int(d["completion_tokens"]) for d in spent)
@@ -226,8 +226,7 @@ async def get_price(gpu: str) -> str:
 
 
 async def test_of_two_names_that_begin_alike_the_longer_one_is_called() -> None:
-    draft = '{"name": "get-price", "arguments": {"gpu": "A"}}\n]'
-    backend = embedded(OPENING, draft, "get-price` for it.\n", 'gpu": "A"}}', "fin")
+    backend = embedded(OPENING, *NO_DRAFT, "get-price` for it.\n", 'gpu": "A"}}', "fin")
     result = await Agent(backend, tools=[get, get_price]).run("Price of A?")
     assert observations(result) == ["price of A"]
 
@@ -237,7 +236,7 @@ async def test_a_plan_request_is_read_as_a_plan_and_nothing_else(parameters: int
     whole = "add` " + call("add", a=7, b=7)
     script = [OPENING, whole, ' {"a": 1, "b": 2}}', "3"]
     if parameters is not None:
-        script = [OPENING, DRAFT, whole, ARGUMENTS, "3"]
+        script = [OPENING, *NO_DRAFT, whole, ARGUMENTS, "3"]
     backend = ScriptedBackend(script, renders_prompts=True, chunk_size=1, parameters=parameters)
     events, result = await stream(Agent(backend, tools=[add]), "1 + 2?")
     assert observations(result) == ["3"]
@@ -253,8 +252,7 @@ async def test_chunks_of_a_scripted_model_do_not_matter(chunk_size: int | None) 
         """The time."""
         return "12:00"
 
-    draft = '{"name": "now", "arguments": {}}\n]'
-    script = ["<tool_call>", draft, "now`\n", "}}\n</tool_call>", "noon"]
+    script = ["<tool_call>", *NO_DRAFT, "now`\n", "}}\n</tool_call>", "noon"]
     backend = ScriptedBackend(script, renders_prompts=True, chunk_size=chunk_size, parameters=5)
     result = await Agent(backend, tools=[now]).run("Time?")
     assert (observations(result), result.output) == (["12:00"], "noon")
@@ -325,11 +323,11 @@ async def test_a_resumed_run_is_told_what_was_wrong(answer: str, note: str) -> N
 
 
 async def test_a_step_that_a_limit_cuts_in_two_is_finished() -> None:
-    probe = embedded(OPENING, DRAFT, PLAN, ARGUMENTS, "3")
+    probe = embedded(OPENING, *NO_DRAFT, PLAN, ARGUMENTS, "3")
     whole = await Agent(probe, tools=[add]).run("1 + 2?")
     spent = [e.data for e in whole.trajectory if e.kind == "usage"][:4]
     tokens = sum(int(d["prompt_tokens"]) + int(d["completion_tokens"]) for d in spent)
-    agent = Agent(embedded(OPENING, DRAFT, PLAN), tools=[add])
+    agent = Agent(embedded(OPENING, *NO_DRAFT, PLAN), tools=[add])
     events, result = await stream(agent, "1 + 2?", limits=Limits(max_total_tokens=tokens + 10))
     assert result.status is RunStatus.max_tokens
     steps = [type(e) for e in events if isinstance(e, StepStarted | StepFinished)]

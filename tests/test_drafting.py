@@ -20,10 +20,12 @@ from ling_agent import (
     tool,
 )
 from ling_agent.backends import ModelRequest
-from ling_agent.backends.base import LIST_PREFILL
-from ling_agent.drafting import QUESTION
+from ling_agent.backends.base import DRAFTS
+from ling_agent.demonstrations import IN_PYTHON
+from ling_agent.drafting import QUESTIONS
 from ling_agent.events import PlanMade, StepFinished, ToolFinished
 from ling_agent.hermes import ArgumentsDelta, CallParsed, CallStarted, TextDelta
+from ling_agent.hermes.python_calls import write_call
 from ling_agent.messages import UserMessage
 from ling_agent.results import RunResult
 from ling_agent.testing import ScriptedBackend
@@ -63,6 +65,16 @@ def listed(*calls: str, end: str = "\n]") -> str:
     return ",\n    ".join(calls) + end
 
 
+def python(*calls: str, end: str = "\n```") -> str:
+    read = map(json.loads, calls)
+    return "\n".join(write_call(call["name"], call["arguments"]) for call in read) + end
+
+
+def drafts(*calls: str) -> list[Scripted]:
+    """Two drafts that agree."""
+    return [python(*calls), listed(*calls)]
+
+
 OSLO, ROME, PARIS = (made("weather", city=city) for city in ("Oslo", "Rome", "Paris"))
 
 
@@ -90,7 +102,7 @@ def usages(result: RunResult) -> list[bool]:
 
 
 async def test_several_calls_are_one_message_with_a_plan_that_says_so() -> None:
-    backend = small(OPENING, listed(OSLO, ROME), "Fine.")
+    backend = small(OPENING, *drafts(OSLO, ROME), "Fine.")
     events, result = await stream(agent_on(backend), TASK)
     assert (result.output, observations(result)) == ("Fine.", ["Oslo None None", "Rome None None"])
     assert result.plan is not None
@@ -105,35 +117,37 @@ async def test_several_calls_are_one_message_with_a_plan_that_says_so() -> None:
     assert [e.id for e in events if isinstance(e, CallParsed)] == ["call_1_0", "call_1_1"]
     assert len([e for e in events if isinstance(e, ToolFinished)]) == 2
     assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "Fine."
-    draft = backend.requests[1]
-    assert (draft.tool_choice, draft.prefill, draft.watched) == ("listed", LIST_PREFILL, False)
-    assert draft.messages == backend.requests[0].messages
+    first, *asides = backend.requests[:3]
+    for request, form, shown in zip(asides, ("python", "listed"), (IN_PYTHON, ()), strict=True):
+        assert (request.tool_choice, request.prefill) == (form, DRAFTS[form].prefill)
+        assert request.messages == (*shown, *first.messages)
+        assert not request.watched
     backend.assert_exhausted()
 
 
 async def test_each_request_is_counted_and_written_down_once() -> None:
-    backend = small(OPENING, listed(OSLO, ROME), "Fine.")
+    backend = small(OPENING, *drafts(OSLO, ROME), "Fine.")
     events, result = await stream(agent_on(backend), TASK)
-    assert result.usage.requests == len(backend.requests) == 3
-    assert usages(result) == [False, True, False], "several calls have cost nothing more"
+    assert result.usage.requests == len(backend.requests) == 4
+    assert usages(result) == [False, True, True, False], "several calls have cost nothing more"
     written = [e.data for e in result.trajectory if e.kind == "usage"]
     assert sum(data["prompt_tokens"] for data in written) == result.usage.prompt_tokens
     assert sum(data["completion_tokens"] for data in written) == result.usage.completion_tokens
     steps = [e.usage.requests for e in events if isinstance(e, StepFinished)]
-    assert steps == [step.usage.requests for step in result.steps] == [2, 1]
+    assert steps == [step.usage.requests for step in result.steps] == [3, 1]
     assert result.trajectory.tokens > 0
 
 
 async def test_tools_of_several_names_are_all_named_in_the_plan() -> None:
-    calls = listed(OSLO, made("clock", zone="Rome"))
-    result = await agent_on(small(OPENING, calls, "ok")).run("Weather in Oslo, time in Rome?")
+    calls = drafts(OSLO, made("clock", zone="Rome"))
+    result = await agent_on(small(OPENING, *calls, "ok")).run("Weather in Oslo, time in Rome?")
     assert result.plan is not None
     assert result.plan.text == "use the tools `weather` and `clock`."
     assert observations(result) == ["Oslo None None", "12:00 in Rome"]
 
 
 async def test_streamed_and_unstreamed_runs_are_the_same() -> None:
-    script = (OPENING, listed(OSLO, made("weather", city="Rome", unit="kelvin")), "Fine.")
+    script = (OPENING, *drafts(OSLO, made("weather", city="Rome", unit="kelvin")), "Fine.")
     plain = await agent_on(small(*script)).run(TASK)
     _, streamed = await stream(agent_on(small(*script)), TASK)
     assert streamed.output == plain.output
@@ -142,15 +156,17 @@ async def test_streamed_and_unstreamed_runs_are_the_same() -> None:
 
 
 async def test_prompts_extend_each_other() -> None:
-    backend = small(OPENING, listed(OSLO, ROME), OPENING, "Fine.")
+    """But for what is drafted behind demonstrations, which has only the beginning in common."""
+    backend = small(OPENING, *drafts(OSLO, ROME), OPENING, "Fine.")
     await agent_on(backend).run(TASK)
-    prompts = [backend.prompt(request) for request in backend.requests]
+    kept = [request for request in backend.requests if request.tool_choice != "python"]
+    prompts = [backend.prompt(request) for request in kept]
     assert all(later.startswith(earlier) for earlier, later in pairwise(prompts))
 
 
 async def test_inventions_are_left_out_and_told() -> None:
     invented = made("weather", city="Rome", unit="kelvin")
-    backend = small(OPENING, listed(OSLO, invented), "Fine.")
+    backend = small(OPENING, *drafts(OSLO, invented), "Fine.")
     events, result = await stream(agent_on(backend), TASK)
     notes = ('left out unit: nobody mentioned "kelvin"',)
     first, second = result.steps[0].message.calls
@@ -162,16 +178,20 @@ async def test_inventions_are_left_out_and_told() -> None:
 
 async def test_a_call_that_nobody_asked_for_ends_the_draft() -> None:
     on = AssertionError("the draft went on")
-    draft: list[Piece] = [f"{OSLO},\n    ", f"{ROME},\n", f"    {PARIS[:-1]}", "}", ",\n    ", on]
-    backend = PacedBackend([OPENING], draft, ["Fine."], renders_prompts=True, parameters=SMALL)
+    listing: list[Piece] = [f"{OSLO},\n    ", f"{ROME},\n", f"    {PARIS[:-1]}", "}", ",\n    ", on]
+    lines: list[Piece] = [f"{python(OSLO, ROME, end='')}\n", python(PARIS, end="")[:-1], ")", on]
+    script = ([OPENING], lines, listing, ["Fine."])
+    backend = PacedBackend(*script, renders_prompts=True, parameters=SMALL)
     result = await Agent(backend, tools=[weather]).run(TASK)
     assert observations(result) == ["Oslo None None", "Rome None None"]
 
 
 async def test_a_draft_ends_with_as_many_calls_as_may_be_made() -> None:
     on = AssertionError("the draft went on")
-    draft: list[Piece] = [f"{OSLO},\n    ", ROME, ",\n    ", on]
-    backend = PacedBackend([OPENING], draft, ["Fine."], renders_prompts=True, parameters=SMALL)
+    listing: list[Piece] = [f"{OSLO},\n    ", ROME, ",\n    ", on]
+    lines: list[Piece] = [f"{python(OSLO, end='')}\n", python(ROME, end=""), "\n", on]
+    script = ([OPENING], lines, listing, ["Fine."])
+    backend = PacedBackend(*script, renders_prompts=True, parameters=SMALL)
     limits = Limits(max_parallel_tools=2)
     result = await Agent(backend, tools=[weather], limits=limits).run(TASK)
     assert observations(result) == ["Oslo None None", "Rome None None"]
@@ -181,14 +201,14 @@ async def test_a_draft_ends_with_as_many_calls_as_may_be_made() -> None:
 async def test_of_many_calls_as_many_are_made_as_run_together(
     limits: dict[str, int], most: int
 ) -> None:
-    draft = listed(OSLO, ROME, PARIS)
-    agent = agent_on(small(OPENING, draft, "Fine."), limits=Limits(**limits))
+    backend = small(OPENING, *drafts(OSLO, ROME, PARIS), "Fine.")
+    agent = agent_on(backend, limits=Limits(**limits))
     result = await agent.run("Weather in Oslo, Rome and Paris?")
     assert len(observations(result)) == most
 
 
 async def test_no_more_calls_are_made_than_may_be_made() -> None:
-    backend = small(OPENING, listed(OSLO, ROME, PARIS), "Fine.")
+    backend = small(OPENING, *drafts(OSLO, ROME, PARIS), "Fine.")
     agent = agent_on(backend, limits=Limits(max_tool_calls=2))
     result = await agent.run("Weather in Oslo, Rome and Paris?")
     assert (result.status, result.output) == (RunStatus.completed, "Fine.")
@@ -197,7 +217,8 @@ async def test_no_more_calls_are_made_than_may_be_made() -> None:
 
 async def test_a_draft_that_is_cut_keeps_its_complete_calls() -> None:
     cut = Reply(listed(OSLO, ROME, '{"name": "weather", "argu', end=""), "length")
-    result = await agent_on(small(OPENING, cut, "Fine.")).run(TASK)
+    lines = Reply(f"{python(OSLO, ROME, end='')}\nweather(ci", "length")
+    result = await agent_on(small(OPENING, lines, cut, "Fine.")).run(TASK)
     assert observations(result) == ["Oslo None None", "Rome None None"]
 
 
@@ -226,27 +247,27 @@ async def test_a_draft_that_is_cut_keeps_its_complete_calls() -> None:
     ],
 )
 async def test_of_rubbish_nothing_is_taken(draft: str) -> None:
-    backend = small(OPENING, Reply(draft), PLAN, REST, "Fine.", weigh=odds(-9.0))
+    backend = small(OPENING, Reply(draft), Reply(draft), PLAN, REST, "Fine.", weigh=odds(-9.0))
     result = await agent_on(backend).run(TASK)
     assert (result.output, observations(result)) == ("Fine.", ["Oslo None None"])
-    assert usages(result) == [False, True, False, False, False]
+    assert usages(result) == [False, True, True, False, False, False]
     backend.assert_exhausted()
 
 
-async def test_behind_a_tool_that_does_not_exist_the_list_is_not_read() -> None:
-    draft = listed(OSLO, made("wetter", city="Rome"), ROME)
-    backend = small(OPENING, draft, PLAN, REST, "Fine.")
+async def test_behind_a_tool_that_does_not_exist_a_draft_is_not_read() -> None:
+    backend = small(OPENING, *drafts(OSLO, made("wetter", city="Rome"), ROME), "Fine.")
     assert observations(await agent_on(backend).run(TASK)) == ["Oslo None None"]
 
 
 async def test_a_draft_that_does_not_fit_is_none() -> None:
-    backend = small(OPENING, ContextOverflow("too long"), PLAN, REST, "Fine.")
+    long = ContextOverflow("too long")
+    backend = small(OPENING, long, long, PLAN, REST, "Fine.")
     result = await agent_on(backend).run(TASK)
     assert (result.status, observations(result)) == (RunStatus.completed, ["Oslo None None"])
 
 
 async def test_a_model_that_is_gone_ends_the_run_and_it_can_be_resumed() -> None:
-    script = [OPENING, BackendUnavailable("gone"), OPENING, listed(OSLO, ROME), "Fine."]
+    script = [OPENING, BackendUnavailable("gone"), OPENING, *drafts(OSLO, ROME), "Fine."]
     agent = agent_on(small(*script))
     result = await agent.run(TASK)
     assert (result.status, result.usage.requests) == (RunStatus.failed, 2)
@@ -275,10 +296,10 @@ async def test_without_an_inline_plan_nothing_is_drafted(planning: Any) -> None:
 
 async def test_only_the_first_message_is_drafted() -> None:
     more = f"<tool_call>\n{ROME}\n</tool_call>"
-    backend = small(OPENING, listed(OSLO), PLAN, REST, more, "Fine.")
+    backend = small(OPENING, *drafts(OSLO), more, "Fine.", weigh=odds(9.0))
     result = await agent_on(backend).run(TASK)
     assert observations(result) == ["Oslo None None", "Rome None None"]
-    assert usages(result) == [False, True, True, False, False, False, False]
+    assert usages(result) == [False, True, True, True, True, False, False]
 
 
 # -- one call: whether it is meant ----------------------------------------------------------------
@@ -288,41 +309,68 @@ async def test_only_the_first_message_is_drafted() -> None:
     ("yes", "task", "meant"),
     [
         (1.0, "Weather in the capital of Norway?", True),
-        (-0.1, "Weather in the capital of Norway?", True),
-        (-0.2, "Weather in the capital of Norway?", False),
-        (-0.6, "Weather in Oslo?", True),
-        (-0.7, "Weather in Oslo?", False),
+        (0.1, "Weather in the capital of Norway?", True),
+        (-0.1, "Weather in the capital of Norway?", False),
+        (-0.4, "Weather in Oslo?", True),
+        (-0.6, "Weather in Oslo?", False),
     ],
 )
 async def test_one_call_is_made_where_yes_is_likely_enough(
     yes: float, task: str, meant: bool
 ) -> None:
-    script = [PLAN, REST, "Fine."] if meant else ["Fine."]
-    backend = small(OPENING, listed(OSLO), *script, weigh=odds(yes))
+    backend = small(OPENING, *drafts(OSLO), "Fine.", weigh=odds(yes))
     events, result = await stream(agent_on(backend), task)
     assert (result.status, result.output) == (RunStatus.completed, "Fine.")
     assert len(observations(result)) == meant
-    assert [r.tool_choice for r in backend.requests[3:]] == (["auto"] * 3 if meant else ["none"])
-    asked = backend.requests[2]
-    assert asked.weigh == ("yes", "Yes", "no", "No")
-    assert asked.sampling.max_tokens == 1
-    assert asked.messages[-1] == UserMessage(QUESTION.format(tool="weather"))
-    later = backend.requests[3:]
-    assert all(asked.messages[-1] not in request.messages for request in later), "it is not kept"
+    asked, later = backend.requests[3:5], backend.requests[5:]
+    assert [r.tool_choice for r in later] == (["auto"] if meant else ["none"])
+    for request, question in zip(asked, QUESTIONS, strict=True):
+        assert request.weigh == ("yes", "Yes", "no", "No")
+        assert request.sampling.max_tokens == 1
+        assert request.messages[-1] == UserMessage(question.format(tool="weather"))
+        assert request.messages[-1] not in later[0].messages, "it is not kept"
     assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "Fine."
     assert result.usage.requests == len(backend.requests)
-    assert usages(result)[:3] == [False, True, True]
+    assert usages(result)[:5] == [False, True, True, True, True]
     backend.assert_exhausted()
+
+
+async def test_the_mean_of_both_questions_counts() -> None:
+    for does, needs, meant in ((2.0, -1.0, 1), (1.0, -2.0, 0), (-1.0, 2.0, 1)):
+
+        def weigh(request: ModelRequest, does: float = does, needs: float = needs) -> Any:
+            asks_need = "need" in request.messages[-1].content
+            return odds(needs if asks_need else does)(request)
+
+        backend = small(OPENING, *drafts(OSLO), "Fine.", weigh=weigh)
+        result = await agent_on(backend).run("Weather in the capital of Norway?")
+        assert result.usage.tool_calls == meant
 
 
 @pytest.mark.parametrize("weights", [(), (float("-inf"),) * 4, (-9000.0,) * 4])
 async def test_a_backend_that_cannot_tell_makes_the_call(weights: tuple[float, ...]) -> None:
-    backend = small(OPENING, listed(OSLO), PLAN, REST, "Fine.", weigh=lambda request: weights)
+    backend = small(OPENING, *drafts(OSLO), "Fine.", weigh=lambda request: weights)
     assert observations(await agent_on(backend).run("Oslo?")) == ["Oslo None None"]
 
 
+async def test_the_one_call_is_a_message_with_a_plan() -> None:
+    invented = made("weather", city="Oslo", days=7)
+    backend = small(OPENING, *drafts(invented), "Fine.")
+    events, result = await stream(agent_on(backend), "Oslo?")
+    (call,) = result.steps[0].message.calls
+    notes = ("left out days: nobody mentioned 7",)
+    assert (call.arguments, call.repairs) == ({"city": "Oslo"}, notes)
+    assert [e.repairs for e in events if isinstance(e, CallParsed)] == [notes]
+    assert "7" not in "".join(e.text for e in events if isinstance(e, ArgumentsDelta))
+    assert result.steps[0].message.raw == (
+        f"Plan: use the tool `weather`.\n<tool_call>\n{OSLO}\n</tool_call>"
+    )
+    assert result.plan is not None
+    assert result.plan.text == "use the tool `weather`."
+
+
 async def test_the_answer_in_words_is_typed() -> None:
-    script = [OPENING, listed(OSLO), '{"degrees": 3}']
+    script = [OPENING, *drafts(OSLO), '{"degrees": 3}']
     backend = small(*script, weigh=odds(-9.0))
 
     from pydantic import BaseModel
@@ -333,11 +381,11 @@ async def test_the_answer_in_words_is_typed() -> None:
     result = await Agent(backend, tools=[weather], output_type=Answer).run("Is 3 degrees cold?")
     assert result.output == Answer(degrees=3)
     schemas = [request.answer_schema is not None for request in backend.requests]
-    assert schemas == [True, False, False, True], "no list of calls is held to the answer's form"
+    assert schemas == [True, *[False] * 4, True], "no draft is held to the answer's form"
 
 
 async def test_a_typed_answer_comes_behind_drafted_calls() -> None:
-    backend = small(OPENING, listed(OSLO, ROME), "[3, 20]")
+    backend = small(OPENING, *drafts(OSLO, ROME), "[3, 20]")
     result = await Agent(backend, tools=[weather], output_type=list[int]).run(TASK)
     assert (result.output, result.usage.tool_calls) == ([3, 20], 2)
 
@@ -346,16 +394,18 @@ async def test_a_question_that_does_not_fit_makes_the_call() -> None:
     def overflow(request: ModelRequest) -> Sequence[float]:
         raise ContextOverflow("too long")
 
-    backend = small(OPENING, listed(OSLO), PLAN, REST, "Fine.", weigh=overflow)
+    backend = small(OPENING, *drafts(OSLO), "Fine.", weigh=overflow)
     assert observations(await agent_on(backend).run("Oslo?")) == ["Oslo None None"]
 
 
-# -- the call behind its plan ---------------------------------------------------------------------
+# -- without a draft: the call behind its plan ----------------------------------------------------
+
+NOTHING = ("", "")
 
 
-async def test_an_invention_of_the_one_call_is_left_out_and_told() -> None:
+async def test_an_invention_behind_a_plan_is_left_out_and_told() -> None:
     rest = 'city": "Oslo", "days": 7}}'
-    backend = small(OPENING, listed(OSLO), PLAN, rest, "Fine.")
+    backend = small(OPENING, *NOTHING, PLAN, rest, "Fine.")
     events, result = await stream(agent_on(backend), "Oslo?")
     (call,) = result.steps[0].message.calls
     notes = ("left out days: nobody mentioned 7",)
@@ -372,7 +422,7 @@ async def test_an_invention_of_the_one_call_is_left_out_and_told() -> None:
 async def test_behind_the_one_call_everything_is_cut_off(rest: str, behind: str) -> None:
     """Also where a piece holds both, and where the call has to be repaired."""
     text = Reply(f"{rest}\n</tool_call>\n{behind}")
-    backend = small(OPENING, listed(OSLO), PLAN, text, "Fine.")
+    backend = small(OPENING, *NOTHING, PLAN, text, "Fine.")
     events, result = await stream(agent_on(backend), TASK)
     assert observations(result) == ["Oslo None None"]
     (call,) = result.steps[0].message.calls
@@ -382,7 +432,7 @@ async def test_behind_the_one_call_everything_is_cut_off(rest: str, behind: str)
 
 
 async def test_below_a_plan_that_names_no_tool_the_text_comes_as_it_is_written() -> None:
-    backend = small(OPENING, listed(OSLO), "none`.\n", "It is cold in Oslo.")
+    backend = small(OPENING, *NOTHING, "none`.\n", "It is cold in Oslo.")
     events, result = await stream(agent_on(backend), "Oslo?")
     assert result.output == "It is cold in Oslo."
     texts = [e.text for e in events if isinstance(e, TextDelta)]
@@ -392,13 +442,15 @@ async def test_below_a_plan_that_names_no_tool_the_text_comes_as_it_is_written()
 
 # -- limits and ends between the requests ---------------------------------------------------------
 
-ONE: list[Scripted] = [OPENING, listed(OSLO), PLAN, REST, "Fine."]
-TWO: list[Scripted] = [OPENING, listed(OSLO, ROME), "Fine."]
+ONE: list[Scripted] = [OPENING, *drafts(OSLO), "Fine."]
+TWO: list[Scripted] = [OPENING, *drafts(OSLO, ROME), "Fine."]
+UNSURE: list[Scripted] = [OPENING, python(OSLO, ROME), listed(OSLO), "Fine."]
+UNLIKE: list[Scripted] = [OPENING, python(OSLO), listed(ROME), "Fine."]
 
 
-@pytest.mark.parametrize("script", [ONE, TWO])
+@pytest.mark.parametrize("script", [ONE, TWO, UNSURE, UNLIKE])
 async def test_where_a_token_limit_ends_the_run_it_can_go_on(script: list[Scripted]) -> None:
-    whole = await agent_on(small(*script)).run(TASK)
+    whole = await agent_on(Knowing(script)).run(TASK)
     ends: set[int] = set()
     for limit in range(0, 4 * whole.usage.total_tokens, 29):
         backend = Knowing(script)
@@ -415,11 +467,11 @@ async def test_where_a_token_limit_ends_the_run_it_can_go_on(script: list[Script
     assert len(ends) > 1, "at several places"
 
 
-@pytest.mark.parametrize("script", [ONE, TWO])
+@pytest.mark.parametrize("script", [ONE, TWO, UNSURE, UNLIKE])
 async def test_a_run_that_is_stopped_between_any_two_requests_can_go_on(
     script: list[Scripted],
 ) -> None:
-    whole = await agent_on(small(*script)).run(TASK)
+    whole = await agent_on(Knowing(script)).run(TASK)
     for at in range(1, whole.usage.requests + 1):
         token = CancelToken()
         backend = Knowing(script, at, token.stop)
@@ -434,12 +486,12 @@ async def test_a_run_that_is_stopped_between_any_two_requests_can_go_on(
             assert observations(resumed) == observations(whole)
 
 
-@pytest.mark.parametrize("script", [ONE, TWO])
+@pytest.mark.parametrize("script", [ONE, TWO, UNSURE, UNLIKE])
 async def test_a_run_that_fails_in_any_request_can_go_on(script: list[Scripted]) -> None:
     def fail() -> None:
         raise BackendUnavailable("gone")
 
-    whole = await agent_on(small(*script)).run(TASK)
+    whole = await agent_on(Knowing(script)).run(TASK)
     for at in range(2, whole.usage.requests + 1):  # in the first there is nothing to go on from
         backend = Knowing(script, at, fail)
         agent = agent_on(backend)
@@ -454,7 +506,7 @@ class Knowing(ScriptedBackend):
     """Writes what of a script belongs to a request, however often it is made.
 
     Args:
-        script: `ONE` or `TWO`.
+        script: `ONE`, `TWO`, `UNSURE` or `UNLIKE`.
         at: Number of a request, from one on, with which something happens.
         happens: What.
     """
@@ -465,7 +517,8 @@ class Knowing(ScriptedBackend):
         super().__init__(
             [self._reply] * 20, renders_prompts=True, parameters=SMALL, weigh=self._weights
         )
-        self._draft, self._at, self._happens = str(script[1]), at, happens
+        _, self._python, self._listed, _ = map(str, script)
+        self._at, self._happens = at, happens
 
     def _weights(self, request: ModelRequest) -> Sequence[float]:
         self._count()
@@ -473,10 +526,15 @@ class Knowing(ScriptedBackend):
 
     def _reply(self, request: ModelRequest) -> str:
         self._count()
-        if request.tool_choice == "listed":
-            return self._draft
-        if request.prefill:
-            return REST if "weather" in request.prefill else PLAN
+        match request.tool_choice:
+            case "python" | "commented":
+                return self._python
+            case "listed":
+                return self._listed
+            case "required":
+                return f"<tool_call>\n{OSLO}\n</tool_call>"
+            case _:
+                pass
         return OPENING if len(request.messages) == 1 else "Fine."
 
     def _count(self) -> None:

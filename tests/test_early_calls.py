@@ -441,8 +441,7 @@ async def test_tools_of_the_memory_answer_while_the_model_writes() -> None:
 async def test_behind_a_plan_only_a_small_models_first_call_runs(parameters: int | None) -> None:
     bench = Bench()
     rest = 'n": 0}}\n</tool_call>' if parameters else '{"n": 0}}\n</tool_call>'
-    # The draft, and whether it is meant.
-    drafted: list[list[Piece]] = [['{"name": "work", "arguments": {"n": 0}}\n]'], []]
+    drafted: list[list[Piece]] = [["none"], ["none"]]
     backend = PacedBackend(
         ["<tool_call>"],
         *(drafted if parameters else ()),
@@ -462,7 +461,7 @@ async def test_behind_a_plan_only_a_small_models_first_call_runs(parameters: int
     prompts = [
         prompt
         for prompt, request in zip(backend.prompts(), backend.requests, strict=True)
-        if not request.weigh
+        if request.tool_choice != "python"  # which has only the beginning in common
     ]
     assert all(later.startswith(earlier) for earlier, later in pairwise(prompts))
 

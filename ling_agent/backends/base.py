@@ -29,13 +29,36 @@ class NamedTool:
     name: str
 
 
-ToolChoice = Literal["auto", "none", "required", "listed"] | NamedTool
+DraftForm = Literal["listed", "python", "commented"]
+"""A `ModelRequest.tool_choice`: the answer is all calls at once, in a code block.
 
-LIST_PREFILL = "```json\n[\n    "
-"""With what an answer begins that is a list of calls, ``tool_choice="listed"``."""
+``listed`` is a list in JSON, ``python`` one line of Python for each call (`hermes.python_calls`),
+``commented`` the same with a comment before each. Of backends that render prompts themselves.
+"""
 
-LIST_SEPARATOR = ",\n    "
-LIST_END = "\n]"
+ToolChoice = Literal["auto", "none", "required"] | DraftForm | NamedTool
+
+
+@dataclass(frozen=True, slots=True)
+class DraftText:
+    """How a draft is written.
+
+    Attributes:
+        prefill: With what the answer begins.
+        separator: What stands between two calls.
+        end: What stands behind the last one.
+    """
+
+    prefill: str
+    separator: str
+    end: str
+
+
+DRAFTS: Mapping[ToolChoice, DraftText] = {
+    "listed": DraftText("```json\n[\n    ", ",\n    ", "\n]"),
+    "python": DraftText("```python\n", "\n", "\n```"),
+    "commented": DraftText("```python\n", "\n", "\n```"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +109,8 @@ class ModelRequest:
             called in another thread. Sent like ``prefill``.
         tool_choice: ``none`` asks for an answer in words: backends that can keep the answer from
             beginning as a call do. ``required`` and a named tool ask for a call, of backends whose
-            `ModelInfo.forces_calls` says that they obey; others take them as ``auto``. ``listed``,
-            of backends that render prompts themselves: a list of calls behind `LIST_PREFILL`, with
-            `LIST_SEPARATOR` between them and `LIST_END` at the end.
+            `ModelInfo.forces_calls` says that they obey; others take them as ``auto``. A
+            `DraftForm` is all calls at once, behind the prefill of its `DRAFTS`.
         conversation: Name of the run, for backends that keep a prefix cache per conversation.
         whole: Ask for the answer in one piece: some servers lose calls only when they stream.
         watched: Whether somebody looks at the pieces of the answer; otherwise a backend may deliver

@@ -246,7 +246,7 @@ class _Turn:
             made = [call for call in made if call.id in self._reached]
         elif unknown := [_of_unknown_tool(f) for f in failures if f["kind"] == "unknown_tool"]:
             made = sorted([*made, *unknown], key=lambda call: int(call.id.rpartition("_")[2]))
-        last = recording.exchanges[-1] if recording.exchanges else None
+        prompt, text = _prompt_and_text(result, recording)
         over = self._reached and result.status is RunStatus.failed
         error = "" if over or result.error is None else str(result.error)
         details: dict[str, Any] = {"notes": list(result.notes)} if result.notes else {}
@@ -257,8 +257,8 @@ class _Turn:
         return Answer(
             calls=tuple({"name": c.name, "arguments": self._arguments(c)} for c in made),
             content="\n".join(s.message.content for s in result.steps if s.message.content),
-            text=last.text if last else "",
-            prompt=last.prompt if last else "",
+            text=text,
+            prompt=prompt,
             repairs=tuple(repair for call in made for repair in call.repairs),
             usage=result.usage,
             seconds=seconds,
@@ -276,6 +276,16 @@ class _Turn:
             return call.arguments if tool is None else tool.validate(call.arguments).json_arguments
         except ArgumentError:
             return call.arguments
+
+
+def _prompt_and_text(result: RunResult[str], recording: RecordingBackend) -> tuple[str, str]:
+    """Of the last request; of a message that questions aside have written, that of the first."""
+    if not recording.exchanges:
+        return "", ""
+    first, last = recording.exchanges[0], recording.exchanges[-1]
+    raw = result.steps[-1].message.raw if result.steps else None
+    drafted = raw is not None and raw not in {exchange.text for exchange in recording.exchanges}
+    return (first.prompt, raw or "") if drafted else (last.prompt, last.text)
 
 
 def _failures(result: RunResult[str]) -> list[dict[str, Any]]:

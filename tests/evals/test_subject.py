@@ -139,9 +139,9 @@ async def test_a_conversation_stays_one() -> None:
 
 
 async def test_all_texts_of_a_planned_turn_are_kept() -> None:
-    opening, draft = call("add", a=0, b=0), '{"name": "add", "arguments": {"a": 1, "b": 2}}\n]'
+    opening, draft = call("add", a=0, b=0), "none"
     answered, _ = await answer(
-        opening, draft, "add` now\n", 'a": 1, "b": 2}}\n</tool_call>', planning=None,
+        opening, draft, draft, "add` now\n", 'a": 1, "b": 2}}\n</tool_call>', planning=None,
         renders_prompts=True, parameters=500_000_000,
     )  # fmt: skip
     assert answered.usage.requests == 5
@@ -150,6 +150,18 @@ async def test_all_texts_of_a_planned_turn_are_kept() -> None:
     assert answered.text == answered.details["texts"][-1]
     assert answered.text.startswith("Plan: use the tool `add` now")
     assert answered.prompt.endswith('{"name": "add", "arguments": {"')
+
+
+async def test_of_a_drafted_message_what_became_of_it_is_kept() -> None:
+    opening, listed = call("add", a=0, b=0), '{"name": "add", "arguments": {"a": 1, "b": 2}}\n]'
+    answered, _ = await answer(
+        opening, "add(a=1, b=2)\n```", listed, planning=None,
+        renders_prompts=True, parameters=500_000_000,
+    )  # fmt: skip
+    assert made(answered) == [{"a": 1, "b": 2}]
+    assert answered.details["texts"][1] == "```python\nadd(a=1, b=2)\n```"
+    assert answered.text == f"Plan: use the tool `add`.\n{call('add', a=1, b=2)}"
+    assert answered.prompt.endswith("<|im_start|>assistant\n")
 
 
 async def test_answers_at_the_same_time_keep_apart() -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import jsonschema
 import pytest
 
-from ling_agent.backends.base import LIST_END, LIST_PREFILL, ModelRequest
+from ling_agent.backends.base import DRAFTS, DraftForm, ModelRequest
 from ling_agent.hermes import parse
+from ling_agent.hermes.python_calls import read_calls
 from scripts.servers.launch import LocalServer
 
 from .support import SCHEMAS, ask, backend_for, question
@@ -18,6 +21,33 @@ from .support import SCHEMAS, ask, backend_for, question
 pytestmark = pytest.mark.anyio
 
 PARAMETERS = {schema["function"]["name"]: schema["function"]["parameters"] for schema in SCHEMAS}
+NUMBER = {"type": "integer"}
+ODD: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "get_time": ({"type": "object", "properties": {}}, "Get the time."),
+    "show-all": ({"type": "object"}, "Show all."),
+    "set_lamp": (
+        {
+            "type": "object",
+            "properties": {
+                "room": {"enum": ["kitchen", None]},
+                "on": {"type": "boolean"},
+                "level": {"anyOf": [NUMBER, {"type": "null"}]},
+            },
+            "required": ["on"],
+        },
+        "Turn the lamp on.",
+    ),
+    "find_train": (
+        {"type": "object", "properties": {"from": NUMBER}, "required": ["from"]},
+        "Find a train from platform 9.",
+    ),
+    "sum_up": (
+        {"type": "object", "properties": dict.fromkeys("abcdefghijk", NUMBER)},
+        "Sum up a=1 and k=2.",
+    ),
+}
+"""Schemas of arguments, and what a tool with them does."""
+
 YES_OR_NO = ("yes", "Yes", "no", "No")
 
 
@@ -37,20 +67,63 @@ async def test_the_prompts_of_the_small_model_are_rendered_here(server: LocalSer
     assert (await backend.facts()).notes == ()
 
 
+def drafted(text: str, form: DraftForm, tools: tuple[Mapping[str, Any], ...]) -> ModelRequest:
+    asked = question(text, choice=form, tools=tools)
+    return dataclasses.replace(asked, prefill=DRAFTS[form].prefill)
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_list_holds_calls_that_fit_and_nothing_else(
     server: LocalServer, stream: bool
 ) -> None:
-    asked = begun("Add 1 and 2, and paint the wall blue.", LIST_PREFILL)
-    asked = dataclasses.replace(asked, tool_choice="listed")
+    asked = drafted("Add 1 and 2, and paint the wall blue.", "listed", SCHEMAS)
     text, end = await ask(backend_for(server, stream=stream), asked)
-    assert text.startswith(LIST_PREFILL)
-    assert text.endswith(LIST_END)
+    assert text.startswith(DRAFTS["listed"].prefill)
+    assert text.endswith(DRAFTS["listed"].end)
     calls = json.loads(text.removeprefix("```json"))
     assert calls
     for call in calls:
         jsonschema.validate(call["arguments"], PARAMETERS[call["name"]])
     assert not any("schema" in note for note in end.notes)
+
+
+@pytest.mark.parametrize("form", ["python", "commented"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_program_holds_calls_that_fit_and_nothing_else(
+    server: LocalServer, stream: bool, form: DraftForm
+) -> None:
+    asked = drafted("Add 1 and 2, and paint the wall blue.", form, SCHEMAS)
+    text, end = await ask(backend_for(server, stream=stream), asked)
+    count = check_program(text, form, PARAMETERS)
+    assert text.count("\n# ") == (count if form == "commented" else 0)
+    assert not any("schema" in note for note in end.notes)
+
+
+@pytest.mark.parametrize("form", ["python", "commented"])
+@pytest.mark.parametrize("name", ODD)
+async def test_a_program_is_held_whatever_the_arguments_of_a_tool_are(
+    server: LocalServer, name: str, form: DraftForm
+) -> None:
+    parameters, text = ODD[name]
+    function = {"name": name, "description": text, "parameters": parameters}
+    tools = ({"type": "function", "function": function},)
+    written, end = await ask(backend_for(server), drafted(text, form, tools))
+    check_program(written, form, {name: parameters})
+    assert not any("schema" in note for note in end.notes)
+
+
+def check_program(text: str, form: DraftForm, parameters: Mapping[str, Any]) -> int:
+    """It is calls that fit, so many, up to its end; a mapping may be written over several lines."""
+    written = DRAFTS[form]
+    assert text.startswith(written.prefill)
+    assert text.endswith(written.end)
+    program = text.removeprefix(written.prefill).removesuffix(written.end)
+    *calls, last = read_calls(f"{program}\nlast()", {*parameters, "last"})
+    assert last["name"] == "last", text
+    assert calls
+    for call in calls:
+        jsonschema.validate(call["arguments"], parameters[call["name"]])
+    return len(calls)
 
 
 @pytest.mark.parametrize("opening", ["", ' {"'])

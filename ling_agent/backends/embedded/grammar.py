@@ -15,7 +15,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..base import LIST_END, LIST_SEPARATOR
+from ..base import DRAFTS, ToolChoice
+from .python_rules import python_rules
 from .schemas import STRICT, argument_schemas, json_rule, library, tightened, why_not
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -100,13 +101,16 @@ class CallGrammars:
         lark = f"start: {calls}\n{self._one(only)}"
         return self._matcher(f"whole {only}", lark)
 
-    def listed_calls(self) -> Any:
-        """A matcher for a list of calls behind `LIST_PREFILL`; None without tools."""
+    def drafted_calls(self, form: ToolChoice) -> Any:
+        """A matcher for all calls at once, in one of the `DRAFTS`; None without tools."""
         if not self._schemas:
             return None
-        between, end = json.dumps(LIST_SEPARATOR), json.dumps(LIST_END)
-        lark = f"start: call ({between} call)* {end}\n{self._call(STRICT)}"
-        return self._matcher("listed", lark)
+        written = DRAFTS[form]
+        between, end = json.dumps(written.separator), json.dumps(written.end)
+        calls = self._call(STRICT) if form == "listed" else python_rules(self._schemas)
+        each = r'"# " /[^\n]{1,100}/ "\n" call' if form == "commented" else "call"
+        lark = f"start: each ({between} each)* {end}\neach: {each}\n{calls}"
+        return self._matcher(str(form), lark)
 
     def whole_answer(self, *, untagged_calls: bool = False) -> Any:
         """A matcher for an answer in the form of the answer schema.

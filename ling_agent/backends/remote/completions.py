@@ -19,7 +19,7 @@ from ...hermes import render
 from ...messages import UserMessage, to_openai
 from ...profiles import PLAIN, PROFILES, Profile
 from ...results import Usage
-from ..base import Chunk, Finished, FinishReason, ModelRequest, TextChunk
+from ..base import DRAFTS, Chunk, Finished, FinishReason, ModelRequest, TextChunk
 from ..prompts import Prompts
 from .answer_format import answer_fields, not_held_raw
 from .chat_body import (
@@ -133,7 +133,7 @@ class RawPrompt:
     @property
     def is_kept(self) -> bool:
         """Whether the next prompt of the conversation extends it; not that of a question aside."""
-        return not self.request.weigh and self.request.tool_choice != "listed"
+        return not self.request.weigh and self.request.tool_choice not in DRAFTS
 
     def fit(self) -> None:
         """Leave as much room for the answer as there is.

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...hermes.grammar import arguments_tag, list_tag
+from ...hermes.python_grammar import python_tag
 from ...profiles import Profile
-from ..base import LIST_END, LIST_SEPARATOR, ModelRequest
+from ..base import DRAFTS, ModelRequest
 from .chat_body import constraint
 from .facts import ServerFacts
 from .jsons import write_json
@@ -55,9 +56,8 @@ def form_fields(request: ModelRequest, facts: ServerFacts, profile: Profile) -> 
     """
     if facts.constraint == "none" or not request.tools or request.weigh:
         return {}
-    if request.tool_choice == "listed":
-        tag = list_tag(request.tools, separator=LIST_SEPARATOR, end=LIST_END)
-        return _structural(tag, facts)
+    if request.tool_choice in DRAFTS:
+        return _structural(_draft_tag(request), facts)
     if request.tool_choice == "none":
         return _in_words(facts) if profile.bare_json and not request.prefill.strip() else {}
     begun = _begun(request, facts)
@@ -112,6 +112,16 @@ def _likely(logprobs: Mapping[str, Any]) -> dict[str, float]:
     if content := logprobs.get("content"):
         return {each["token"]: float(each["logprob"]) for each in content[0]["top_logprobs"]}
     return {}
+
+
+def _draft_tag(request: ModelRequest) -> dict[str, Any]:
+    written = DRAFTS[request.tool_choice]
+    if request.tool_choice == "listed":
+        return list_tag(request.tools, separator=written.separator, end=written.end)
+    commented = request.tool_choice == "commented"
+    return python_tag(
+        request.tools, separator=written.separator, end=written.end, commented=commented
+    )
 
 
 def _begun(request: ModelRequest, facts: ServerFacts) -> re.Match[str] | None:

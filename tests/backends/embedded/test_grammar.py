@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ling_agent.backends.base import LIST_END, LIST_SEPARATOR
+from ling_agent.backends.base import DRAFTS
 from ling_agent.backends.embedded.grammar import CallGrammars
 from ling_agent.backends.embedded.schemas import schema_notes, tightened
 
@@ -313,19 +313,20 @@ def test_a_schema_with_half_a_character_is_left_to_the_check_behind() -> None:
 
 def test_a_list_of_calls_is_written_in_one_way(loaded: Loaded, grammars: CallGrammars) -> None:
     one, other = CALL, NO_ARGUMENTS
+    between, end = DRAFTS["listed"].separator, DRAFTS["listed"].end
     for calls in ([one], [other, one], [one, one, other]):
-        assert takes(loaded, grammars.listed_calls(), f"{LIST_SEPARATOR.join(calls)}{LIST_END}")
+        assert takes(loaded, grammars.drafted_calls("listed"), f"{between.join(calls)}{end}")
     wrong = [
-        LIST_END,
+        end,
         one,
-        f"{one}, {other}{LIST_END}",
-        f"{one}{LIST_SEPARATOR}{LIST_END}",
-        f"{one}{LIST_END}\n```",
-        f"[{one}{LIST_END}",
-        f"{one.replace('search', 'find')}{LIST_END}",
-        f"{one.replace('gpu', 'cpu')}{LIST_END}",
-        f"{one.replace(': {', ':{')}{LIST_END}",
+        f"{one}, {other}{end}",
+        f"{one}{between}{end}",
+        f"{one}{end}\n```",
+        f"[{one}{end}",
+        f"{one.replace('search', 'find')}{end}",
+        f"{one.replace('gpu', 'cpu')}{end}",
+        f"{one.replace(': {', ':{')}{end}",
     ]
     for text in wrong:
-        assert not takes(loaded, grammars.listed_calls(), text), text
-    assert CallGrammars([], loaded.tokenizer).listed_calls() is None
+        assert not takes(loaded, grammars.drafted_calls("listed"), text), text
+    assert CallGrammars([], loaded.tokenizer).drafted_calls("listed") is None

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from ling_agent.backends import NamedTool
-from ling_agent.backends.base import LIST_END, LIST_PREFILL, LIST_SEPARATOR
+from ling_agent.backends.base import DRAFTS, DraftForm
 from ling_agent.backends.embedded.grammar import CallGrammars
 from ling_agent.backends.embedded.guide import Guide
 from ling_agent.hermes import parse
+from ling_agent.hermes.python_calls import read_calls
 
 from .driving import (
     NOW_CALL,
@@ -54,19 +55,28 @@ def test_several_calls_may_be_made_where_one_is_required(loaded: Loaded) -> None
     assert (answer.text, answer.ended) == (text, True)
 
 
-def test_a_list_of_calls_is_the_whole_answer(loaded: Loaded) -> None:
-    text = f"{NOW_CALL}{LIST_SEPARATOR}{SEARCH_CALL}{LIST_END}"
-    guide = guide_of(loaded, choice="listed")
-    guide.begin(LIST_PREFILL)
+DRAFTED: dict[DraftForm, tuple[str, str]] = {
+    "listed": (NOW_CALL, SEARCH_CALL),
+    "python": ("now()", 'search(gpu="RTX 4090", price=0.5)'),
+    "commented": ("# the time\nnow()", '# GPUs for "half"\nsearch(gpu="RTX 4090", price=0.5)'),
+}
+
+
+@pytest.mark.parametrize("form", DRAFTED)
+def test_a_draft_is_the_whole_answer(loaded: Loaded, form: DraftForm) -> None:
+    written = DRAFTS[form]
+    text = f"{written.separator.join(DRAFTED[form])}{written.end}"
+    guide = guide_of(loaded, choice=form)
+    guide.begin(written.prefill)
     answer = drive(loaded, guide, spelling(loaded, loaded.tokens(text)))
     assert (answer.text, answer.ended, answer.refused) == (text, True, 0)
-    assert answer.forced > 0
+    assert answer.forced > 0 or form != "listed", "much of a list follows from its names"
 
 
 @pytest.mark.parametrize("opening", ["Sure, ", "```json", "<tool_call>", "[", '{"type"', "]"])
 def test_in_a_list_of_calls_there_is_nothing_else(loaded: Loaded, opening: str) -> None:
     guide = guide_of(loaded, choice="listed")
-    guide.begin(LIST_PREFILL)
+    guide.begin(DRAFTS["listed"].prefill)
     logits = random_logits(loaded, 2, spelling(loaded, loaded.tokens(opening)))
     answer = drive(loaded, guide, logits, limit=400)
     assert answer.text.startswith('{"name": "')
@@ -76,9 +86,36 @@ def test_in_a_list_of_calls_there_is_nothing_else(loaded: Loaded, opening: str) 
         assert {call["name"] for call in calls} <= {"search", "now"}
 
 
-def test_without_tools_a_list_of_calls_is_free_text(loaded: Loaded) -> None:
-    guide = guide_of(loaded, CallGrammars([], loaded.tokenizer), choice="listed")
-    guide.begin(LIST_PREFILL)
+OPENINGS = ["Sure, ", "import os", "print(", "x = now()", "```", "search(1", "now(a=", "#", '"""']
+
+
+@pytest.mark.parametrize("form", ["python", "commented"])
+@pytest.mark.parametrize("opening", OPENINGS)
+def test_in_a_program_of_calls_there_is_nothing_else(
+    loaded: Loaded, opening: str, form: DraftForm
+) -> None:
+    written = DRAFTS[form]
+    guide = guide_of(loaded, choice=form)
+    guide.begin(written.prefill)
+    logits = random_logits(loaded, 2, spelling(loaded, loaded.tokens(opening)))
+    answer = drive(loaded, guide, logits, limit=400)
+    assert not guide.failed
+    opened = ("search(", "now()") if form == "python" else "# "
+    assert answer.text.startswith(opened)
+    calls = list(read_calls(answer.text, {"search", "now"}))
+    if answer.ended:
+        assert answer.text.endswith(f"){written.end}")
+        lines = answer.text.removesuffix(written.end).split("\n")
+        assert len(calls) == len(lines) / (1 if form == "python" else 2)
+    for call in calls:
+        known = {"search": {"gpu", "price"}, "now": set[str]()}
+        assert call["arguments"].keys() <= known[call["name"]]
+
+
+@pytest.mark.parametrize("form", DRAFTS)
+def test_without_tools_a_draft_is_free_text(loaded: Loaded, form: DraftForm) -> None:
+    guide = guide_of(loaded, CallGrammars([], loaded.tokenizer), choice=form)
+    guide.begin(DRAFTS[form].prefill)
     answer = drive(loaded, guide, spelling(loaded, loaded.tokens("Nothing.")))
     assert (answer.text, answer.ended) == ("Nothing.", True)
     assert guide.failed == "there is no tool to call"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from ling_agent.backends.base import LIST_PREFILL
+from ling_agent.backends.base import DRAFTS
 
 from .hostile import Exchange, text_reply
 from .test_completions import Model
 
 NAME = "Qwen2.5-Coder-0.5B-Instruct"
-LISTED = '{"name": "add", "arguments": {"a": 1, "b": 2}}\n]'
+DRAFTED: Mapping[str, str] = {
+    "listed": '{"name": "add", "arguments": {"a": 1, "b": 2}}\n]',
+    "python": "add(a=1, b=2)\n```",
+}
+CUT_OFF: Mapping[str, str] = {"listed": '{"name": "add", ', "python": "add(a=1, "}
+"""What is left of them where there is no room for more: not one call."""
 HINT = "Begin with one line"
 
 
@@ -22,13 +28,15 @@ def models(name: str = NAME, owner: str = "vllm") -> dict[str, object]:
 
 @dataclass
 class SmallModel(Model):
-    """It lists one call, is sure that it is meant, and carries its plan out.
+    """It drafts one call, is sure that it is meant, and carries its plan out.
 
     Attributes:
         weighs: Whether it tells likely tokens.
+        drafted: Its drafts.
     """
 
     weighs: bool = True
+    drafted: Mapping[str, str] = field(default_factory=lambda: DRAFTED)
 
     async def complete(self, exchange: Exchange) -> None:
         body = exchange.json
@@ -59,4 +67,7 @@ class SmallModel(Model):
             await exchange.respond({"choices": [choice], "usage": usage})
 
     def _answer(self, prompt: str) -> str:
-        return LISTED if prompt.endswith(LIST_PREFILL) else super()._answer(prompt)
+        for form in ("listed", "python"):
+            if prompt.endswith(DRAFTS[form].prefill):
+                return self.drafted[form]
+        return super()._answer(prompt)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, get_args
 
 import pytest
 
-from ling_agent import Agent
+from ling_agent import Agent, RunResult
 from ling_agent.backends import ModelRequest, NamedTool, VLLMBackend
-from ling_agent.backends.base import (
-    LIST_END,
-    LIST_PREFILL,
-    LIST_SEPARATOR,
-    Finished,
-    TextChunk,
-    ToolChoice,
-)
+from ling_agent.backends.base import DRAFTS, DraftForm, Finished, TextChunk, ToolChoice
 from ling_agent.backends.remote.facts import ServerFacts
 from ling_agent.backends.remote.raw_form import (
     LOGPROBS,
@@ -29,10 +23,11 @@ from ling_agent.backends.remote.raw_form import (
     weights_of,
 )
 from ling_agent.hermes.grammar import arguments_tag, list_tag, structural_tag
+from ling_agent.hermes.python_grammar import python_tag
 from ling_agent.messages import AssistantMessage, UserMessage
 from ling_agent.profiles import CHATML
 
-from .small import SmallModel, models
+from .small import CUT_OFF, SmallModel, models
 from .test_completions import (
     CALL,
     PLANNED,
@@ -75,7 +70,7 @@ def tag_of(fields: dict[str, Any]) -> Any:
     return json.loads(text)
 
 
-@pytest.mark.parametrize("choice", ["auto", "none", "required", "listed", NamedTool("add")])
+@pytest.mark.parametrize("choice", ["auto", "none", "required", *DRAFTS, NamedTool("add")])
 def test_an_answer_is_free_without_tools_or_where_nothing_can_be_held(choice: ToolChoice) -> None:
     assert form_fields(asked("", choice), FREE, BARE) == {}
     assert form_fields(asked(BEGUN, choice), FREE, BARE) == {}
@@ -88,11 +83,13 @@ def test_an_answer_is_free_without_tools_or_where_nothing_can_be_held(choice: To
         ("auto", structural_tag([ADD, NOW])),
         ("required", structural_tag([ADD, NOW], at_least_one=True)),
         (NamedTool("now"), structural_tag([ADD, NOW], only="now", at_least_one=True)),
-        ("listed", list_tag([ADD, NOW], separator=LIST_SEPARATOR, end=LIST_END)),
+        ("listed", list_tag([ADD, NOW], separator=",\n    ", end="\n]")),
+        ("python", python_tag([ADD, NOW], separator="\n", end="\n```", commented=False)),
+        ("commented", python_tag([ADD, NOW], separator="\n", end="\n```", commented=True)),
     ],
 )
 def test_calls_are_held_to_their_schema(choice: ToolChoice, tag: object) -> None:
-    prefill = LIST_PREFILL if choice == "listed" else ""
+    prefill = DRAFTS[choice].prefill if choice in DRAFTS else ""
     assert tag_of(form_fields(asked(prefill, choice), VLLM, BARE)) == tag
     assert form_fields(asked(prefill, choice), SGLANG, BARE) == {"response_format": tag}
 
@@ -232,35 +229,54 @@ async def test_what_was_begun_is_read_once(stream: bool, opening: str) -> None:
     assert model.text(model.prompts[0]).endswith('"arguments": ')
 
 
-async def test_a_run_of_a_small_model_is_held_at_each_of_its_requests() -> None:
-    model = SmallModel()
+async def run_of(model: SmallModel) -> RunResult:
     async with serving(model, routes=models()) as server:
         backend = VLLMBackend(server.url)
         result = await Agent(backend, tools=[add]).run("What is 1 + 2?")
         await backend.aclose()
     assert result.output == "It is 3, as the tool says."
-    message = result.steps[0].message
-    assert message.raw == PLANNED
-    assert [call.arguments for call in message.calls] == [{"a": 1, "b": 2}]
-    assert message.calls[0].repairs == ()
+    assert [call.arguments for call in result.steps[0].message.calls] == [{"a": 1, "b": 2}]
+    assert result.steps[0].message.calls[0].repairs == ()
     assert not any("schema" in note for note in result.notes)
-    free, listed, weighed, plan, begun, last = model.bodies
-    tag = tag_of({"structured_outputs": free["structured_outputs"]})
-    assert tag["format"]["type"] == "triggered_tags"
+    return result
+
+
+def held(body: Mapping[str, Any]) -> Any:
+    """The form that an answer was held to."""
+    return tag_of({"structured_outputs": body["structured_outputs"]})["format"]
+
+
+async def test_a_run_of_a_small_model_is_held_at_each_of_its_requests() -> None:
+    model = SmallModel()
+    result = await run_of(model)
+    assert result.steps[0].message.raw == f"Plan: use the tool `add`.\n{CALL}"
+    free, python, listed, *weighed, last = model.bodies
+    assert held(free)["type"] == held(last)["type"] == "triggered_tags"
+    first, _, end = held(python)["elements"]
+    assert first["elements"][0] == {"type": "const_string", "value": "add("}
+    assert end["value"] == DRAFTS["python"].end
+    first, end = held(listed)["elements"]
+    assert (first["type"], end["value"]) == ("tags_with_separator", DRAFTS["listed"].end)
+    assert len(weighed) == 2
+    for body in weighed:
+        assert (body["max_tokens"], body["logprobs"]) == (1, LOGPROBS)
+        assert "structured_outputs" not in body
+    kept = [model.text(model.prompts[number]) for number in (0, -1)]
+    assert_each_extends_the_one_before(kept)
+
+
+async def test_a_plan_without_a_draft_is_held_at_each_of_its_requests() -> None:
+    model = SmallModel(drafted=CUT_OFF)
+    result = await run_of(model)
+    assert result.steps[0].message.raw == PLANNED
+    free, _, _, plan, begun, _ = model.bodies
     assert plan["structured_outputs"] == free["structured_outputs"]
-    listing = tag_of({"structured_outputs": listed["structured_outputs"]})
-    first, end = listing["format"]["elements"]
-    assert (first["type"], end["value"]) == ("tags_with_separator", LIST_END)
-    assert (weighed["max_tokens"], weighed["logprobs"]) == (1, LOGPROBS)
-    assert "structured_outputs" not in weighed
-    held = tag_of({"structured_outputs": begun["structured_outputs"]})
-    arguments, end = held["format"]["elements"]
+    arguments, end = held(begun)["elements"]
     assert arguments["json_schema"]["required"] == ["a", "b"]
     assert arguments["json_schema"]["minProperties"] == 1
     assert end == {"type": "const_string", "value": "}\n</tool_call>"}
-    assert "structured_outputs" in last
-    kept = [model.prompts[number] for number in (0, 3, 4, 5)]
-    assert_each_extends_the_one_before([model.text(prompt) for prompt in kept])
+    kept = [model.text(model.prompts[number]) for number in (0, 3, 4, 5)]
+    assert_each_extends_the_one_before(kept)
 
 
 async def test_a_server_that_tells_no_odds_is_asked_without() -> None:
@@ -273,14 +289,19 @@ async def test_a_server_that_tells_no_odds_is_asked_without() -> None:
     assert sum("how sure the model is" in note for note in result.notes) == 1
 
 
+def test_the_forms_of_a_draft_send_different_tags() -> None:
+    tags = [tag_of(form_fields(asked("", form), VLLM, BARE)) for form in DRAFTS]
+    assert len({json.dumps(tag) for tag in tags}) == len(DRAFTS) == 3
+
+
 FOLLOWING = (UserMessage("What is 1 + 2?"), AssistantMessage("", raw=CALL), UserMessage("Go."))
 
 
-async def _listed(backend: VLLMBackend) -> None:
-    pieces, _ = await answer(
-        backend, LIST_PREFILL, messages=FOLLOWING, tools=schema(), tool_choice="listed"
-    )
-    assert "".join(pieces).startswith(LIST_PREFILL)
+async def _drafted(backend: VLLMBackend, form: DraftForm) -> None:
+    begun = DRAFTS[form].prefill
+    pieces, _ = await answer(backend, begun, messages=FOLLOWING, tools=schema(), tool_choice=form)
+    assert "".join(pieces).startswith(begun)
+    assert "".join(pieces).endswith(DRAFTS[form].end)
 
 
 async def _weighed(backend: VLLMBackend) -> None:
@@ -294,16 +315,23 @@ async def _nothing(backend: VLLMBackend) -> None:
     return
 
 
-@pytest.mark.parametrize("aside", [_listed, _weighed, _nothing])
+ASIDE: dict[str, Callable[[VLLMBackend], Awaitable[None]]] = {
+    **{form: partial(_drafted, form=form) for form in get_args(DraftForm)},
+    "weighed": _weighed,
+    "nothing": _nothing,
+}
+
+
+@pytest.mark.parametrize("aside", ASIDE)
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_question_aside_leaves_the_ids_of_a_conversation_as_they_were(
-    stream: bool, aside: Callable[..., Any]
+    stream: bool, aside: str
 ) -> None:
     model = SmallModel()
     async with serving(model) as server:
         backend = VLLMBackend(server.url, mode="raw", stream=stream)
         await answer(backend, tools=schema())
-        await aside(backend)
+        await ASIDE[aside](backend)
         await answer(backend, messages=FOLLOWING, tools=schema())
         await backend.aclose()
     first, *later = model.prompts
