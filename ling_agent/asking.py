@@ -2,7 +2,7 @@
 
 A request is the trajectory's conversation as it is when it is sent, so each request extends the one
 before it. A step is one message of the model; with ``planning="inline"`` the first one takes up to
-three requests (small models: six) on backends that render prompts themselves, which share their
+three requests (small models: eight) on backends that render prompts themselves, which share their
 prompt:
 
 1. a free beginning: a message that does not open with a call is the whole message, and is kept;
@@ -10,8 +10,8 @@ prompt:
 3. the call that the plan names, behind the plan.
 
 So the model decides whether it acts, and an acting one says first what it means to do. What a small
-model means to call is drafted aside in place of 2 and 3 (`drafting`): its message is the calls on
-which drafts agree, or an answer in words after all.
+model means to call is drafted aside in place of 2 and 3 (`drafting`): its message is the draft that
+fits the request best, or an answer in words after all.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class Asker:
             return RunStatus.stopped  # before its calls begin
         repairs = {index: notes for index, notes in enumerate(draft.notes) if notes}
         return await self._sender.written(
-            message_of(draft.calls), Finished("stop", Usage()), repairs=repairs, plan_known=False
+            message_of(draft), Finished("stop", Usage()), repairs=repairs, plan_known=False
         )
 
     async def _in_words(self) -> Turn | RunStatus | None:

@@ -5,8 +5,8 @@ each thing, dates as numbers, nothing that was not said. The tools in them are n
 drafted is held to those that are. They stand right before the newest request, so that the prompt up
 to there is the one that is cached already.
 
-Six requests are shown where several calls may be drafted, three for the one that is made; with more
-of either the drafts were no better (docs/evaluation.md).
+With eight in place of six the drafts were no better, and with the six in place of three behind
+comments neither.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .hermes import render_call
 from .hermes.python_calls import write_call
 from .messages import AssistantMessage, Message, UserMessage
 
@@ -84,10 +83,6 @@ def _commented(shown: Demonstration) -> str:
     return "\n".join(["```python", *lines, "```"])
 
 
-def _tagged(shown: Demonstration) -> str:
-    return "\n".join(render_call(name, arguments) for _, name, arguments in shown.calls)
-
-
 def _messages(
     write: Callable[[Demonstration], str], shown: Iterable[Demonstration]
 ) -> Sequence[Message]:
@@ -102,7 +97,4 @@ IN_PYTHON = _messages(_python, _ALL)
 """Messages with all calls of a request, as lines of Python."""
 
 COMMENTED = _messages(_commented, _FEW)
-"""The same, each behind a comment that says what it is about."""
-
-ONE_CALL = _messages(_tagged, (each for each in _ALL if len(each.calls) == 1))
-"""Messages with the one call of a request, as the chat template has it."""
+"""Fewer of them, each call behind a comment that says what it is about."""

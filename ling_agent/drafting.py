@@ -5,12 +5,12 @@ tool when it is asked in another way, and makes values up. So the first message 
 aside, in questions that are not kept and whose prompts share the live one:
 
 1. all calls, twice: as lines of Python behind six demonstrations, and as a list in JSON behind
-   none. What is not called for by the conversation is left out (`grounding`), and a draft ends
-   there.
-2. Where the two differ, a third decides: lines of Python with comments where several calls are
-   meant, else one call as the model was taught to write it. Two that agree win; of three that
-   differ the one that takes up most of the request (`coverage`).
-3. For one call: whether its tool does what is asked and is needed for it, as the odds of "yes"
+   none; a third time, as lines with comments, where the two differ and several calls may be meant.
+   What is not called for by the conversation is left out (`grounding`), and a draft ends there.
+2. Where one call is meant: a plan that names a tool, and the call behind it, as the model was
+   taught to write it. Python is right about arguments more often, the plan about the tool.
+3. Of drafts that differ, the one is made that takes up most of the request (`coverage`).
+4. For one call: whether its tool does what is asked and is needed for it, as the odds of "yes"
    against "no".
 
 So several of a model's guesses are weighed against each other and against what was said; a large
@@ -27,9 +27,10 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from . import planning
 from .backends.base import DRAFTS, DraftForm
 from .coverage import taken_up
-from .demonstrations import COMMENTED, IN_PYTHON, ONE_CALL
+from .demonstrations import COMMENTED, IN_PYTHON
 from .errors import ContextOverflow
 from .grounding import Call, Conversation, called_for, share_said, without_inventions
 from .hermes import render_call
@@ -49,6 +50,7 @@ _SHOWN: Mapping[DraftForm, Sequence[Message]] = {
     "python": IN_PYTHON,
     "commented": COMMENTED,
 }
+_NO_END = "missing_end_tag"
 _NEXT_CALL = re.compile(r"[\s,]*(?={)")
 
 
@@ -59,14 +61,16 @@ class Draft:
     Attributes:
         calls: Without values that were made up.
         notes: What was left out of each.
+        plan: The line that the model has written before them; empty when it has not.
     """
 
     calls: tuple[Call, ...] = ()
     notes: tuple[tuple[str, ...], ...] = dataclasses.field(default=(), compare=False)
+    plan: str = dataclasses.field(default="", compare=False)
 
     def first(self, most: int) -> Draft:
         """The first calls of it."""
-        return Draft(self.calls[:most], self.notes[:most])
+        return dataclasses.replace(self, calls=self.calls[:most], notes=self.notes[:most])
 
 
 class Drafter:
@@ -106,18 +110,17 @@ class Drafter:
             BackendError: The model cannot be asked.
         """
         python, listed = await self._drafted("python"), await self._drafted("listed")
-        if python == listed:
-            return self._together(python)
         drafts = [python, listed]
-        if len(python.calls) > 1 or len(listed.calls) > 1:
+        if python != listed and (len(python.calls) > 1 or len(listed.calls) > 1):
             drafts.append(await self._drafted("commented"))
         several = [draft for draft in drafts if len(draft.calls) > 1]
         if len(python.calls) > 1 or 2 * len(several) > len(drafts):
             return self._together(self._best(several))
-        singles = [draft.first(1) for draft in (python, listed)]
-        if singles[0] != singles[1]:
-            singles.insert(0, await self._one_call())
-        return self._best([draft for draft in singles if draft.calls])
+        planned, python = await self._planned(), python.first(1)
+        best = self._best([draft for draft in (planned, python) if draft.calls])
+        if [call["name"] for call in best.calls] == [call["name"] for call in planned.calls]:
+            return dataclasses.replace(best, plan=planned.plan)
+        return best
 
     async def is_meant(self, call: Call) -> bool:
         """Whether the model finds that the call's tool does what is asked; True if unknown.
@@ -144,14 +147,12 @@ class Drafter:
         return {"name": call["name"], "arguments": arguments}, notes
 
     def _best(self, drafts: Sequence[Draft]) -> Draft:
-        """The draft that another one agrees with, or else takes up most of the request."""
-        agreed = [draft for draft in drafts if drafts.count(draft) > 1]
-        if agreed or not drafts:
-            return agreed[0] if agreed else Draft()
-        return max(
-            drafts,
-            key=lambda draft: taken_up(draft.calls, self._request, self._conversation),
-        )
+        """The draft that takes up most of the request, of equals the first; one of none."""
+
+        def held(draft: Draft) -> int:
+            return taken_up(draft.calls, self._request, self._conversation)
+
+        return max(drafts, key=held, default=Draft())
 
     def _together(self, draft: Draft) -> Draft:
         """As many of the calls as may be made at once."""
@@ -171,16 +172,28 @@ class Drafter:
         calls = self._read(text.removeprefix(written.prefill), form)
         return self._draft_of(called_for(calls, self._conversation, self._tools))
 
-    async def _one_call(self) -> Draft:
-        """The one call that the model writes in its own form."""
-        end = FirstCall("", self._tools, bare_json=False)
-        turn = await self._ask(shown=ONE_CALL, tool_choice="required", stop_when=end)
+    async def _planned(self) -> Draft:
+        """The one call that the model makes behind a plan, which says with which tool."""
+        turn = await self._ask(prefill=planning.INLINE_PREFILL, stop_when=planning.line_ends)
+        plan = "" if turn is None else (turn.message.raw or "").strip().partition("\n")[0].rstrip()
+        if planning.named_tool(plan, self._tools) is None:
+            return Draft()
+        begun = planning.begin_call(plan, self._tools, small=True)
+        end = FirstCall(begun, self._tools, bare_json=self._sender.bare_json)
+        turn = await self._ask(prefill=begun, stop_when=end)
         calls = () if turn is None else turn.message.calls[:1]
-        return self._draft_of([{"name": call.name, "arguments": call.arguments} for call in calls])
+        made = [{"name": call.name, "arguments": call.arguments} for call in calls]
+        # Where it ends there is nothing to be repaired: it is ended here, and written anew.
+        repairs = [tuple(name for name in call.repairs if name != _NO_END) for call in calls]
+        return self._draft_of(made, repairs, plan)
 
-    def _draft_of(self, calls: Sequence[Call]) -> Draft:
+    def _draft_of(
+        self, calls: Sequence[Call], repairs: Sequence[tuple[str, ...]] = (), plan: str = ""
+    ) -> Draft:
         refined = [self.refined(call) for call in calls]
-        return Draft(tuple(call for call, _ in refined), tuple(notes for _, notes in refined))
+        repaired = [*repairs, *[()] * (len(calls) - len(repairs))]
+        notes = ((*each, *left) for each, (_, left) in zip(repaired, refined, strict=True))
+        return Draft(tuple(call for call, _ in refined), tuple(notes), plan)
 
     async def _odds(self, question: str) -> float | None:
         turn = await self._ask(question, max_tokens=1, weigh=(*_YES, *_NO))
@@ -243,10 +256,13 @@ class Drafter:
         return known and isinstance(call.get("arguments"), Mapping)
 
 
-def message_of(calls: Sequence[Call]) -> str:
-    """A message that makes these calls, with a plan that says so."""
+def message_of(draft: Draft) -> str:
+    """A message that makes the calls, with a plan that says so."""
+    calls = draft.calls
     names = list(dict.fromkeys(f"`{call['name']}`" for call in calls))
-    if len(calls) == 1:
+    if draft.plan:
+        plan = draft.plan
+    elif len(calls) == 1:
         plan = f"Plan: use the tool {names[0]}."
     elif len(names) == 1:
         plan = f"Plan: use the tool {names[0]} {len(calls)} times."

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.anyio
 OPENING = '```json\n{"name": "add"'
 PLAN = "add` to sum.\n"
 ARGUMENTS = 'a": 1, "b": 2}}'
+ALL_ARGUMENTS = f' {{"{ARGUMENTS}\n</tool_call>'
 NO_DRAFT = ("", "")  # in which a small model says no call
 """What a small model means to call, asked aside; whether it is meant uses no reply."""
 
@@ -46,6 +47,11 @@ async def add(a: int, b: int) -> int:
 def embedded(*script: Scripted) -> ScriptedBackend:
     """A backend that renders prompts itself, as the embedded one does."""
     return ScriptedBackend(script, renders_prompts=True, chunk_size=4, parameters=500_000_000)
+
+
+def large(*script: Scripted) -> ScriptedBackend:
+    """One whose plans are no drafts."""
+    return ScriptedBackend(script, renders_prompts=True, chunk_size=4)
 
 
 async def test_a_model_that_answers_in_words_is_not_made_to_act() -> None:
@@ -69,9 +75,9 @@ async def test_a_model_that_acts_says_first_what_it_means_to_do() -> None:
     )
     shown = [e for e in events if isinstance(e, PlanMade | CallStarted)]
     assert [type(e) for e in shown] == [PlanMade, CallStarted], "the opening was not shown"
-    assert (len(result.steps), result.usage.requests) == (2, 6)
+    assert (len(result.steps), result.usage.requests) == (2, 7)
     choices = [request.tool_choice for request in backend.requests]
-    assert choices == ["auto", "python", "listed", "auto", "auto", "auto"]
+    assert choices == ["auto", "python", "listed", *["auto"] * 4]
     backend.assert_exhausted()
 
 
@@ -118,10 +124,10 @@ async def test_a_server_is_not_told_that_the_plan_is_carried_out() -> None:
 
 
 async def test_a_backend_that_fails_behind_the_plan_leaves_a_result() -> None:
-    backend = embedded(OPENING, *NO_DRAFT, PLAN, BackendUnavailable("gone"), ARGUMENTS, "3")
+    backend = large(OPENING, PLAN, BackendUnavailable("gone"), ALL_ARGUMENTS, "3")
     agent = Agent(backend, tools=[add])
     result = await agent.run("1 + 2?")
-    assert (result.status, result.usage.requests) == (RunStatus.failed, 5)
+    assert (result.status, result.usage.requests) == (RunStatus.failed, 3)
     assert result.plan is not None
     resumed = await agent.resume(result.run_id)
     assert (resumed.output, resumed.usage.requests) == ("3", 2), "the plan is not made again"
@@ -129,10 +135,10 @@ async def test_a_backend_that_fails_behind_the_plan_leaves_a_result() -> None:
 
 
 async def test_a_token_limit_behind_the_plan_is_no_answer_and_can_be_resumed() -> None:
-    backend = embedded(OPENING, *NO_DRAFT, PLAN, ARGUMENTS, "3")
-    probe = embedded(OPENING, *NO_DRAFT, PLAN, ARGUMENTS, "3")
+    backend = large(OPENING, PLAN, ALL_ARGUMENTS, "3")
+    probe = large(OPENING, PLAN, ALL_ARGUMENTS, "3")
     whole = await Agent(probe, tools=[add]).run("1 + 2?")
-    spent = [e.data for e in whole.trajectory if e.kind == "usage"][:4]
+    spent = [e.data for e in whole.trajectory if e.kind == "usage"][:2]
     tokens = sum(int(d["prompt_tokens"]) + int(d["completion_tokens"]) for d in spent)
     agent = Agent(backend, tools=[add])
     result = await agent.run("1 + 2?", limits=Limits(max_total_tokens=tokens + 10))

@@ -247,15 +247,15 @@ async def test_a_draft_that_is_cut_keeps_its_complete_calls() -> None:
     ],
 )
 async def test_of_rubbish_nothing_is_taken(draft: str) -> None:
-    backend = small(OPENING, Reply(draft), Reply(draft), PLAN, REST, "Fine.", weigh=odds(-9.0))
+    backend = small(OPENING, Reply(draft), Reply(draft), PLAN, REST, "Fine.", weigh=odds(9.0))
     result = await agent_on(backend).run(TASK)
     assert (result.output, observations(result)) == ("Fine.", ["Oslo None None"])
-    assert usages(result) == [False, True, True, False, False, False]
+    assert usages(result) == [False, *[True] * 6, False]
     backend.assert_exhausted()
 
 
 async def test_behind_a_tool_that_does_not_exist_a_draft_is_not_read() -> None:
-    backend = small(OPENING, *drafts(OSLO, made("wetter", city="Rome"), ROME), "Fine.")
+    backend = small(OPENING, *drafts(OSLO, made("wetter", city="Rome"), ROME), PLAN, REST, "Fine.")
     assert observations(await agent_on(backend).run(TASK)) == ["Oslo None None"]
 
 
@@ -296,10 +296,10 @@ async def test_without_an_inline_plan_nothing_is_drafted(planning: Any) -> None:
 
 async def test_only_the_first_message_is_drafted() -> None:
     more = f"<tool_call>\n{ROME}\n</tool_call>"
-    backend = small(OPENING, *drafts(OSLO), more, "Fine.", weigh=odds(9.0))
+    backend = small(OPENING, *drafts(OSLO), PLAN, REST, more, "Fine.", weigh=odds(9.0))
     result = await agent_on(backend).run(TASK)
     assert observations(result) == ["Oslo None None", "Rome None None"]
-    assert usages(result) == [False, True, True, True, True, False, False]
+    assert usages(result) == [False, *[True] * 6, False, False]
 
 
 # -- one call: whether it is meant ----------------------------------------------------------------
@@ -318,11 +318,11 @@ async def test_only_the_first_message_is_drafted() -> None:
 async def test_one_call_is_made_where_yes_is_likely_enough(
     yes: float, task: str, meant: bool
 ) -> None:
-    backend = small(OPENING, *drafts(OSLO), "Fine.", weigh=odds(yes))
+    backend = small(OPENING, *drafts(OSLO), PLAN, REST, "Fine.", weigh=odds(yes))
     events, result = await stream(agent_on(backend), task)
     assert (result.status, result.output) == (RunStatus.completed, "Fine.")
     assert len(observations(result)) == meant
-    asked, later = backend.requests[3:5], backend.requests[5:]
+    asked, later = backend.requests[5:7], backend.requests[7:]
     assert [r.tool_choice for r in later] == (["auto"] if meant else ["none"])
     for request, question in zip(asked, QUESTIONS, strict=True):
         assert request.weigh == ("yes", "Yes", "no", "No")
@@ -331,7 +331,7 @@ async def test_one_call_is_made_where_yes_is_likely_enough(
         assert request.messages[-1] not in later[0].messages, "it is not kept"
     assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "Fine."
     assert result.usage.requests == len(backend.requests)
-    assert usages(result)[:5] == [False, True, True, True, True]
+    assert usages(result)[:7] == [False, *[True] * 6]
     backend.assert_exhausted()
 
 
@@ -342,20 +342,20 @@ async def test_the_mean_of_both_questions_counts() -> None:
             asks_need = "need" in request.messages[-1].content
             return odds(needs if asks_need else does)(request)
 
-        backend = small(OPENING, *drafts(OSLO), "Fine.", weigh=weigh)
+        backend = small(OPENING, *drafts(OSLO), PLAN, REST, "Fine.", weigh=weigh)
         result = await agent_on(backend).run("Weather in the capital of Norway?")
         assert result.usage.tool_calls == meant
 
 
 @pytest.mark.parametrize("weights", [(), (float("-inf"),) * 4, (-9000.0,) * 4])
 async def test_a_backend_that_cannot_tell_makes_the_call(weights: tuple[float, ...]) -> None:
-    backend = small(OPENING, *drafts(OSLO), "Fine.", weigh=lambda request: weights)
+    backend = small(OPENING, *drafts(OSLO), PLAN, REST, "Fine.", weigh=lambda request: weights)
     assert observations(await agent_on(backend).run("Oslo?")) == ["Oslo None None"]
 
 
 async def test_the_one_call_is_a_message_with_a_plan() -> None:
-    invented = made("weather", city="Oslo", days=7)
-    backend = small(OPENING, *drafts(invented), "Fine.")
+    rest = 'city": "Oslo", "days": 7}}'
+    backend = small(OPENING, *drafts(OSLO), PLAN, rest, "Fine.")
     events, result = await stream(agent_on(backend), "Oslo?")
     (call,) = result.steps[0].message.calls
     notes = ("left out days: nobody mentioned 7",)
@@ -363,14 +363,14 @@ async def test_the_one_call_is_a_message_with_a_plan() -> None:
     assert [e.repairs for e in events if isinstance(e, CallParsed)] == [notes]
     assert "7" not in "".join(e.text for e in events if isinstance(e, ArgumentsDelta))
     assert result.steps[0].message.raw == (
-        f"Plan: use the tool `weather`.\n<tool_call>\n{OSLO}\n</tool_call>"
+        f"Plan: use the tool `weather` for it.\n<tool_call>\n{OSLO}\n</tool_call>"
     )
     assert result.plan is not None
-    assert result.plan.text == "use the tool `weather`."
+    assert result.plan.text == "use the tool `weather` for it."
 
 
 async def test_the_answer_in_words_is_typed() -> None:
-    script = [OPENING, *drafts(OSLO), '{"degrees": 3}']
+    script = [OPENING, *drafts(OSLO), PLAN, REST, '{"degrees": 3}']
     backend = small(*script, weigh=odds(-9.0))
 
     from pydantic import BaseModel
@@ -381,7 +381,7 @@ async def test_the_answer_in_words_is_typed() -> None:
     result = await Agent(backend, tools=[weather], output_type=Answer).run("Is 3 degrees cold?")
     assert result.output == Answer(degrees=3)
     schemas = [request.answer_schema is not None for request in backend.requests]
-    assert schemas == [True, *[False] * 4, True], "no draft is held to the answer's form"
+    assert schemas == [True, *[False] * 6, True], "no draft is held to the answer's form"
 
 
 async def test_a_typed_answer_comes_behind_drafted_calls() -> None:
@@ -394,27 +394,11 @@ async def test_a_question_that_does_not_fit_makes_the_call() -> None:
     def overflow(request: ModelRequest) -> Sequence[float]:
         raise ContextOverflow("too long")
 
-    backend = small(OPENING, *drafts(OSLO), "Fine.", weigh=overflow)
+    backend = small(OPENING, *drafts(OSLO), PLAN, REST, "Fine.", weigh=overflow)
     assert observations(await agent_on(backend).run("Oslo?")) == ["Oslo None None"]
 
 
-# -- without a draft: the call behind its plan ----------------------------------------------------
-
-NOTHING = ("", "")
-
-
-async def test_an_invention_behind_a_plan_is_left_out_and_told() -> None:
-    rest = 'city": "Oslo", "days": 7}}'
-    backend = small(OPENING, *NOTHING, PLAN, rest, "Fine.")
-    events, result = await stream(agent_on(backend), "Oslo?")
-    (call,) = result.steps[0].message.calls
-    notes = ("left out days: nobody mentioned 7",)
-    assert (call.arguments, call.repairs) == ({"city": "Oslo"}, notes)
-    assert [e.repairs for e in events if isinstance(e, CallParsed)] == [notes]
-    assert "7" not in "".join(e.text for e in events if isinstance(e, ArgumentsDelta))
-    assert result.steps[0].message.raw == (
-        f"Plan: use the tool `weather` for it.\n<tool_call>\n{OSLO}\n</tool_call>"
-    )
+# -- the call behind its plan ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rest", [REST, 'city": "Oslo",}}', "city\": 'Oslo'}}"])
@@ -422,7 +406,7 @@ async def test_an_invention_behind_a_plan_is_left_out_and_told() -> None:
 async def test_behind_the_one_call_everything_is_cut_off(rest: str, behind: str) -> None:
     """Also where a piece holds both, and where the call has to be repaired."""
     text = Reply(f"{rest}\n</tool_call>\n{behind}")
-    backend = small(OPENING, *NOTHING, PLAN, text, "Fine.")
+    backend = small(OPENING, *drafts(OSLO), PLAN, text, "Fine.")
     events, result = await stream(agent_on(backend), TASK)
     assert observations(result) == ["Oslo None None"]
     (call,) = result.steps[0].message.calls
@@ -431,8 +415,16 @@ async def test_behind_the_one_call_everything_is_cut_off(rest: str, behind: str)
     assert (result.steps[0].message.raw or "").count("<tool_call>") == 1
 
 
-async def test_below_a_plan_that_names_no_tool_the_text_comes_as_it_is_written() -> None:
-    backend = small(OPENING, *NOTHING, "none`.\n", "It is cold in Oslo.")
+async def test_where_the_plan_names_no_tool_the_draft_is_made() -> None:
+    backend = small(OPENING, *drafts(OSLO), "none`.\n", "Fine.")
+    result = await agent_on(backend).run("Oslo?")
+    assert observations(result) == ["Oslo None None"]
+    assert result.plan is not None
+    assert result.plan.text == "use the tool `weather`."
+
+
+async def test_where_nothing_names_a_tool_the_text_comes_as_it_is_written() -> None:
+    backend = small(OPENING, "", "", "none`.\n", "none`.\n", "It is cold in Oslo.")
     events, result = await stream(agent_on(backend), "Oslo?")
     assert result.output == "It is cold in Oslo."
     texts = [e.text for e in events if isinstance(e, TextDelta)]
@@ -531,10 +523,10 @@ class Knowing(ScriptedBackend):
                 return self._python
             case "listed":
                 return self._listed
-            case "required":
-                return f"<tool_call>\n{OSLO}\n</tool_call>"
             case _:
                 pass
+        if request.prefill:
+            return REST if "weather" in request.prefill else PLAN
         return OPENING if len(request.messages) == 1 else "Fine."
 
     def _count(self) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ling_agent import Agent, RunStatus, tool
-from ling_agent.demonstrations import COMMENTED, IN_PYTHON, ONE_CALL
-from ling_agent.hermes import TextDelta, render_call
+from ling_agent.demonstrations import COMMENTED, IN_PYTHON
+from ling_agent.hermes import TextDelta
 from ling_agent.hermes.python_calls import read_calls
 from ling_agent.messages import AssistantMessage, UserMessage
+from ling_agent.planning import INLINE_PREFILL
 
 from .helpers import observations, stream
 from .test_drafting import (
     OPENING,
     OSLO,
     PARIS,
+    PLAN,
+    REST,
     ROME,
     TASK,
     agent_on,
@@ -29,8 +34,6 @@ from .test_drafting import (
 from .test_drafting import weather as weather_tool
 
 pytestmark = pytest.mark.anyio
-
-TAGGED = "<tool_call>\n{}\n</tool_call>"
 
 
 @tool(requires_approval=True)
@@ -54,7 +57,8 @@ async def test_where_several_calls_are_meant_lines_with_comments_decide() -> Non
 
 
 async def test_two_of_three_that_mean_one_call_make_one() -> None:
-    backend = small(OPENING, python(OSLO), listed(OSLO, ROME), python(OSLO), "Fine.")
+    script = [python(OSLO), listed(OSLO, ROME), python(OSLO), PLAN, REST, "Fine."]
+    backend = small(OPENING, *script)
     assert observations(await agent_on(backend).run(TASK)) == ["Oslo None None"]
     backend.assert_exhausted()
 
@@ -66,33 +70,39 @@ async def test_of_several_calls_those_win_that_take_up_most_of_the_request() -> 
     assert [text.split()[0] for text in observations(result)] == ["Oslo", "Rome", "Paris"]
 
 
-@pytest.mark.parametrize(("third", "wins"), [(OSLO, "Oslo"), (ROME, "Rome")])
-async def test_of_two_single_calls_that_differ_a_third_decides(third: str, wins: str) -> None:
-    backend = small(OPENING, python(OSLO), listed(ROME), TAGGED.format(third), "Fine.")
-    result = await agent_on(backend).run(TASK)
-    assert observations(result) == [f"{wins} None None"]
-    request = backend.requests[3]
-    assert request.tool_choice == "required"
-    assert request.messages == (*ONE_CALL, UserMessage(TASK))
+async def test_for_one_call_a_plan_names_the_tool() -> None:
+    """Of drafts that take up the same of the request the planned one is made."""
+    backend = small(OPENING, *drafts(made("clock", zone="Oslo")), PLAN, REST, "Fine.")
+    result = await agent_on(backend).run("Oslo?")
+    assert observations(result) == ["Oslo None None"]
+    plan, call = backend.requests[3:5]
+    assert plan.prefill == INLINE_PREFILL
+    assert call.prefill.startswith(f"{INLINE_PREFILL}weather` for it.\n<tool_call>")
+    assert plan.messages == call.messages == backend.requests[0].messages
+    backend.assert_exhausted()
 
 
-async def test_of_three_single_calls_that_differ_the_one_wins_that_holds_most() -> None:
-    fuller = made("weather", city="Oslo", days=3)
-    other = TAGGED.format(made("clock", zone="Oslo"))
-    backend = small(OPENING, python(OSLO), listed(fuller), other, "Fine.")
-    result = await agent_on(backend).run("The weather in Oslo for 3 days?")
-    assert observations(result) == ["Oslo 3 None"]
+@pytest.mark.parametrize(("tool", "plan"), [("weather", " for it"), ("clock", "")])
+async def test_a_fuller_draft_is_made_in_place_of_the_planned_call(tool: str, plan: str) -> None:
+    fuller = made(tool, **({"city": "Oslo", "days": 3} if tool == "weather" else {"zone": "Oslo"}))
+    rest = REST if tool == "weather" else 'city": "Rome"}}'
+    backend = small(OPENING, *drafts(fuller), PLAN, rest, "Fine.")
+    result = await agent_on(backend).run("Oslo, for 3 days?")
+    (call,) = result.steps[0].message.calls
+    assert (call.name, call.arguments) == (tool, json.loads(fuller)["arguments"])
+    assert result.plan is not None
+    assert result.plan.text == f"use the tool `{tool}`{plan}."
 
 
 async def test_what_was_made_up_makes_no_difference() -> None:
     invented = made("weather", city="Oslo", unit="kelvin")
-    backend = small(OPENING, python(OSLO), listed(invented), "Fine.")
+    backend = small(OPENING, python(OSLO), listed(invented), PLAN, REST, "Fine.")
     assert observations(await agent_on(backend).run("Oslo?")) == ["Oslo None None"]
     backend.assert_exhausted()
 
 
-async def test_of_one_draft_that_can_be_read_a_third_is_still_asked_for() -> None:
-    backend = small(OPENING, "I cannot.", listed(OSLO), "No.", "Fine.")
+async def test_of_one_draft_that_can_be_read_its_call_may_be_made() -> None:
+    backend = small(OPENING, python(OSLO), "No.", "none`.\n", "Fine.")
     assert observations(await agent_on(backend).run("Oslo?")) == ["Oslo None None"]
     backend.assert_exhausted()
 
@@ -109,12 +119,12 @@ async def test_of_one_draft_that_can_be_read_a_third_is_still_asked_for() -> Non
     ],
 )
 async def test_words_that_show_the_call_are_given_up_for_it(words: str) -> None:
-    backend = small(OPENING, *drafts(OSLO), words, "Cold.", weigh=odds(-9.0))
+    backend = small(OPENING, *drafts(OSLO), PLAN, REST, words, "Cold.", weigh=odds(-9.0))
     events, result = await stream(agent_on(backend), "Weather in Oslo?")
     assert (result.output, observations(result)) == ("Cold.", ["Oslo None None"])
     assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "Cold.", "nobody saw them"
     assert all("function" not in (step.message.raw or "") for step in result.steps)
-    assert result.usage.requests == len(backend.requests) == 7
+    assert result.usage.requests == len(backend.requests) == 9
     backend.assert_exhausted()
 
 
@@ -126,7 +136,7 @@ async def test_words_that_show_the_call_are_given_up_for_it(words: str) -> None:
     ],
 )
 async def test_other_words_are_the_answer(words: str) -> None:
-    backend = small(OPENING, *drafts(OSLO), words, weigh=odds(-9.0))
+    backend = small(OPENING, *drafts(OSLO), PLAN, REST, words, weigh=odds(-9.0))
     result = await agent_on(backend).run("What is weather in Oslo?")
     assert (result.output, result.usage.tool_calls) == (words, 0)
 
@@ -155,7 +165,7 @@ async def test_a_call_that_needs_consent_is_made_alone_where_it_comes_first() ->
 
 
 def test_demonstrations_can_be_read_as_drafts_are() -> None:
-    for messages, most in ((IN_PYTHON, 6), (COMMENTED, 3), (ONE_CALL, 3)):
+    for messages, most in ((IN_PYTHON, 6), (COMMENTED, 3)):
         requests, answers = messages[::2], messages[1::2]
         assert len(requests) == len(answers) == most
         assert all(isinstance(message, UserMessage) for message in requests)
@@ -173,4 +183,5 @@ def test_demonstrations_can_be_read_as_drafts_are() -> None:
         *("set_lamp", "mountain_height", "mountain_height", "convert_currency", "local_time"),
         *("find_train", "find_flat", "send_message", "play_song"),
     ]
-    assert ONE_CALL[1].content == render_call("set_lamp", {"room": "kitchen", "on": True})
+    written = [call["arguments"] for call in calls if call["name"] == "set_lamp"]
+    assert written == [{"room": "kitchen", "on": True}]

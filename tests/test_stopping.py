@@ -345,20 +345,24 @@ async def test_in_explicit_planning() -> None:
     assert (resumed.status, resumed.output) == (RunStatus.completed, "done")
 
 
+DRAFTED: list[list[Piece]] = [["work(n=0)\n```"], ['{"name": "work", "arguments": {"n": 0}}\n]']]
+
+
 @pytest.mark.parametrize(
     ("at", "parameters"),
-    [(at, None) for at in range(3)] + [(at, 500_000_000) for at in range(5)],
+    [(at, None) for at in range(3)] + [(at, 500_000_000) for at in range(6)],
 )
 async def test_in_each_request_of_an_inline_plan(at: int, parameters: int | None) -> None:
-    """A small model's has two more behind the first: its draft, and whether that is meant."""
+    """A small model's has two drafts behind the first, and at last whether its call is meant."""
     bench, reached = Bench(), anyio.Event()
     bench.release.set()
     end = 'n": 0}}\n</tool_call>' if parameters else '{"n": 0}}\n</tool_call>'
     whole: list[list[Piece]] = [["<tool_call>"], ["work`.\n"], [end]]
     halves: list[Piece] = ["<tool_", "wo", end[:4]]
     if parameters:
-        whole[1:1] = [['{"name": "work", "arguments": {"n": 0}}\n]'], []]
-        halves[1:1] = ['{"name": "wo', ""]
+        whole[1:] = [*DRAFTED, *whole[1:], []]
+        halves[1:1] = ["work(n", '{"name": "wo']
+        halves.append("")
     script: list[list[Piece]] = [*whole[:at], [halves[at], reached.set, forever], *whole, ["done"]]
     agent = bench.agent(
         *script, *whole, ["done"], planning="inline", renders=True, parameters=parameters
@@ -378,7 +382,7 @@ async def test_in_each_request_of_an_inline_plan(at: int, parameters: int | None
 
 @pytest.mark.parametrize(
     ("at", "parameters"),
-    [(at, None) for at in range(2)] + [(at, 500_000_000) for at in range(4)],
+    [(at, None) for at in range(2)] + [(at, 500_000_000) for at in range(5)],
 )
 async def test_between_the_requests_of_an_inline_plan(at: int, parameters: int | None) -> None:
     """Stopped when the last chunk is there: the next request is not made."""
@@ -386,7 +390,7 @@ async def test_between_the_requests_of_an_inline_plan(at: int, parameters: int |
     token = CancelToken()
     texts: list[list[Piece]] = [["<tool_call>"], ["work`.\n"], ['{"n": 0}}\n</tool_call>']]
     if parameters:
-        texts[1:1] = [['{"name": "work", "arguments": {"n": 0}}\n]'], []]
+        texts[1:] = [*DRAFTED, ["work`.\n"], ['n": 0}}\n</tool_call>'], []]
     bench.release.set()
     sent = 0
 
@@ -402,7 +406,8 @@ async def test_between_the_requests_of_an_inline_plan(at: int, parameters: int |
                 token.stop()
             sent += 1
 
-    backend = Stops(*texts, ["done"], renders_prompts=True, parameters=parameters)
+    done: list[list[Piece]] = [["done"]] * 5
+    backend = Stops(*texts, *done, renders_prompts=True, parameters=parameters)
     agent = Agent(backend, tools=[bench.work])
     result = await agent.run("task", cancel=token)
     assert (result.status, bench.ran) == (RunStatus.stopped, [])

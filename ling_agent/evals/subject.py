@@ -279,13 +279,15 @@ class _Turn:
 
 
 def _prompt_and_text(result: RunResult[str], recording: RecordingBackend) -> tuple[str, str]:
-    """Of the last request; of a message that questions aside have written, that of the first."""
+    """Of the last message; of one that was put together from several answers, where it stands."""
     if not recording.exchanges:
         return "", ""
-    first, last = recording.exchanges[0], recording.exchanges[-1]
     raw = result.steps[-1].message.raw if result.steps else None
-    drafted = raw is not None and raw not in {exchange.text for exchange in recording.exchanges}
-    return (first.prompt, raw or "") if drafted else (last.prompt, last.text)
+    if raw is None:
+        last = recording.exchanges[-1]
+        return last.prompt, last.text
+    written = [exchange for exchange in recording.exchanges if exchange.text == raw]
+    return (written[-1] if written else recording.exchanges[0]).prompt, raw
 
 
 def _failures(result: RunResult[str]) -> list[dict[str, Any]]:

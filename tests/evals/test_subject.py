@@ -144,22 +144,23 @@ async def test_all_texts_of_a_planned_turn_are_kept() -> None:
         opening, draft, draft, "add` now\n", 'a": 1, "b": 2}}\n</tool_call>', planning=None,
         renders_prompts=True, parameters=500_000_000,
     )  # fmt: skip
-    assert answered.usage.requests == 5
-    assert answered.details["texts"][0] == opening
-    assert answered.details["texts"][1].endswith(draft)
-    assert answered.text == answered.details["texts"][-1]
-    assert answered.text.startswith("Plan: use the tool `add` now")
+    texts = answered.details["texts"]
+    assert answered.usage.requests == len(texts) == 6
+    assert (texts[0], texts[-1]) == (opening, ""), "the last one only asked how likely yes is"
+    assert texts[1].endswith(draft)
+    assert texts[3] == "Plan: use the tool `add` now\n"
+    assert made(answered) == [{"a": 1, "b": 2}]
+    assert answered.text == f"Plan: use the tool `add` now\n{call('add', a=1, b=2)}"
     assert answered.prompt.endswith('{"name": "add", "arguments": {"')
 
 
-async def test_of_a_drafted_message_what_became_of_it_is_kept() -> None:
+async def test_of_a_message_that_was_put_together_the_place_is_kept() -> None:
     opening, listed = call("add", a=0, b=0), '{"name": "add", "arguments": {"a": 1, "b": 2}}\n]'
     answered, _ = await answer(
-        opening, "add(a=1, b=2)\n```", listed, planning=None,
+        opening, "add(a=1, b=2)\n```", listed, "none`.", planning=None,
         renders_prompts=True, parameters=500_000_000,
     )  # fmt: skip
     assert made(answered) == [{"a": 1, "b": 2}]
-    assert answered.details["texts"][1] == "```python\nadd(a=1, b=2)\n```"
     assert answered.text == f"Plan: use the tool `add`.\n{call('add', a=1, b=2)}"
     assert answered.prompt.endswith("<|im_start|>assistant\n")
 
