@@ -2,7 +2,7 @@
 
 A request is the trajectory's conversation as it is when it is sent, so each request extends the one
 before it. A step is one message of the model; with ``planning="inline"`` the first one takes up to
-three requests (small models: eight) on backends that render prompts themselves, which share their
+three requests (small models: nine) on backends that render prompts themselves, which share their
 prompt:
 
 1. a free beginning: a message that does not open with a call is the whole message, and is kept;
