@@ -45,12 +45,12 @@ QUESTIONS = (
 )
 _YES, _NO = ("yes", "Yes"), ("no", "No")
 _FOR_SAID_VALUES = 0.5  # natural logarithm; the model says no too easily where all was said
+_FOR_ANOTHER_TOOL = 1  # than the planned one: that is right more often
 _SHOWN: Mapping[DraftForm, Sequence[Message]] = {
     "listed": (),
     "python": IN_PYTHON,
     "commented": COMMENTED,
 }
-_NO_END = "missing_end_tag"
 _NEXT_CALL = re.compile(r"[\s,]*(?={)")
 
 
@@ -62,11 +62,13 @@ class Draft:
         calls: Without values that were made up.
         notes: What was left out of each.
         plan: The line that the model has written before them; empty when it has not.
+        text: Plan and calls as the model has written them; empty where they are to be written anew.
     """
 
     calls: tuple[Call, ...] = ()
     notes: tuple[tuple[str, ...], ...] = dataclasses.field(default=(), compare=False)
     plan: str = dataclasses.field(default="", compare=False)
+    text: str = dataclasses.field(default="", compare=False)
 
     def first(self, most: int) -> Draft:
         """The first calls of it."""
@@ -116,11 +118,7 @@ class Drafter:
         several = [draft for draft in drafts if len(draft.calls) > 1]
         if len(python.calls) > 1 or 2 * len(several) > len(drafts):
             return self._together(self._best(several))
-        planned, python = await self._planned(), python.first(1)
-        best = self._best([draft for draft in (planned, python) if draft.calls])
-        if [call["name"] for call in best.calls] == [call["name"] for call in planned.calls]:
-            return dataclasses.replace(best, plan=planned.plan)
-        return best
+        return self._fuller(await self._planned(), python.first(1))
 
     async def is_meant(self, call: Call) -> bool:
         """Whether the model finds that the call's tool does what is asked; True if unknown.
@@ -147,12 +145,21 @@ class Drafter:
         return {"name": call["name"], "arguments": arguments}, notes
 
     def _best(self, drafts: Sequence[Draft]) -> Draft:
-        """The draft that takes up most of the request, of equals the first; one of none."""
+        """The draft that takes up most of the request, of equals the first."""
+        return max(drafts, key=self._held)
 
-        def held(draft: Draft) -> int:
-            return taken_up(draft.calls, self._request, self._conversation)
+    def _fuller(self, planned: Draft, python: Draft) -> Draft:
+        """Of two drafts of one call the one that takes up more of the request."""
+        if not planned.calls or not python.calls:
+            return planned if planned.calls else python
+        same_tool = planned.calls[0]["name"] == python.calls[0]["name"]
+        more = self._held(python) - self._held(planned)
+        if more <= (0 if same_tool else _FOR_ANOTHER_TOOL):
+            return planned
+        return dataclasses.replace(python, plan=planned.plan) if same_tool else python
 
-        return max(drafts, key=held, default=Draft())
+    def _held(self, draft: Draft) -> int:
+        return taken_up(draft.calls, self._request, self._conversation)
 
     def _together(self, draft: Draft) -> Draft:
         """As many of the calls as may be made at once."""
@@ -181,11 +188,16 @@ class Drafter:
         begun = planning.begin_call(plan, self._tools, small=True)
         end = FirstCall(begun, self._tools, bare_json=self._sender.bare_json)
         turn = await self._ask(prefill=begun, stop_when=end)
-        calls = () if turn is None else turn.message.calls[:1]
-        made = [{"name": call.name, "arguments": call.arguments} for call in calls]
-        # Where it ends there is nothing to be repaired: it is ended here, and written anew.
-        repairs = [tuple(name for name in call.repairs if name != _NO_END) for call in calls]
-        return self._draft_of(made, repairs, plan)
+        if turn is None or not turn.message.calls:
+            return Draft()
+        first, raw = turn.message.calls[0], turn.message.raw or ""
+        cut = planning.close_call(raw)
+        # Where it was cut and closed it had to be repaired no further.
+        repairs = first.repairs if cut == raw else ()
+        made = {"name": first.name, "arguments": first.arguments}
+        draft = self._draft_of([made], [repairs], plan)
+        more = cut == raw and (turn.failures or len(turn.message.calls) > 1)
+        return draft if more or draft.notes != (repairs,) else dataclasses.replace(draft, text=cut)
 
     def _draft_of(
         self, calls: Sequence[Call], repairs: Sequence[tuple[str, ...]] = (), plan: str = ""
@@ -258,6 +270,8 @@ class Drafter:
 
 def message_of(draft: Draft) -> str:
     """A message that makes the calls, with a plan that says so."""
+    if draft.text:
+        return draft.text
     calls = draft.calls
     names = list(dict.fromkeys(f"`{call['name']}`" for call in calls))
     if draft.plan:

@@ -87,11 +87,20 @@ async def test_a_fuller_draft_is_made_in_place_of_the_planned_call(tool: str, pl
     fuller = made(tool, **({"city": "Oslo", "days": 3} if tool == "weather" else {"zone": "Oslo"}))
     rest = REST if tool == "weather" else 'city": "Rome"}}'
     backend = small(OPENING, *drafts(fuller), PLAN, rest, "Fine.")
-    result = await agent_on(backend).run("Oslo, for 3 days?")
+    result = await agent_on(backend).run("What is it like in Oslo, for 3 days?")
     (call,) = result.steps[0].message.calls
     assert (call.name, call.arguments) == (tool, json.loads(fuller)["arguments"])
     assert result.plan is not None
     assert result.plan.text == f"use the tool `{tool}`{plan}."
+
+
+async def test_another_tool_has_to_take_up_two_more() -> None:
+    other = made("clock", zone="Oslo")
+    backend = small(OPENING, *drafts(other), PLAN, 'city": "oslo", "unit": null}}', "Fine.")
+    result = await agent_on(backend).run("What is it like in Oslo?")
+    assert observations(result) == ["oslo None None"]
+    backend = small(OPENING, *drafts(other), PLAN, 'city": "there"}}', "Fine.")
+    assert observations(await agent_on(backend).run("The clocks in Oslo?")) == ["12:00 in Oslo"]
 
 
 async def test_what_was_made_up_makes_no_difference() -> None:

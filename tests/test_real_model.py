@@ -142,7 +142,7 @@ async def test_several_things_that_are_asked_for_are_called_in_one_message(
     ]
     assert result.plan is not None
     assert result.plan.text == "use the tool `weather` 2 times."
-    assert step.usage.requests == 2, "the beginning and the draft"
+    assert step.usage.requests == 3, "the beginning and two drafts"
 
 
 async def test_words_are_weighed_by_the_model(backend: LlamaCppBackend) -> None:
