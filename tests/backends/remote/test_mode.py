@@ -113,7 +113,7 @@ async def test_a_small_model_is_not_told_to_plan_for_its_plan_is_begun() -> None
     model = SmallModel()
     result = await run(model, models())
     assert result.plan is not None
-    assert len(model.prompts) == 6
+    assert len(model.prompts) == 8
     assert not any(HINT in model.text(prompt) for prompt in model.prompts)
 
 
@@ -165,7 +165,7 @@ async def test_two_servers_are_asked_in_one_way() -> None:
             result = await agent.run("What is 1 + 2?")
             assert result.output == "It is 3, as the tool says."
         await backend.aclose()
-    assert len(first.prompts) == len(second.prompts) == 6
+    assert len(first.prompts) == len(second.prompts) == 8
 
 
 async def test_the_second_server_is_asked_as_the_first_although_it_renders_otherwise() -> None:
@@ -178,5 +178,5 @@ async def test_the_second_server_is_asked_as_the_first_although_it_renders_other
         agent = Agent(backend, tools=[add])
         notes = [note for _ in range(2) for note in (await agent.run("What is 1 + 2?")).notes]
         await backend.aclose()
-    assert len(first.prompts) == len(second.prompts) == 6
+    assert len(first.prompts) == len(second.prompts) == 8
     assert any("server's own template" in note for note in notes)

@@ -249,9 +249,14 @@ def held(body: Mapping[str, Any]) -> Any:
 async def test_a_run_of_a_small_model_is_held_at_each_of_its_requests() -> None:
     model = SmallModel()
     result = await run_of(model)
-    assert result.steps[0].message.raw == f"Plan: use the tool `add`.\n{CALL}"
-    free, python, listed, *weighed, last = model.bodies
+    assert result.steps[0].message.raw == PLANNED
+    free, python, listed, plan, begun, *weighed, last = model.bodies
     assert held(free)["type"] == held(last)["type"] == "triggered_tags"
+    assert plan["structured_outputs"] == free["structured_outputs"]
+    arguments, end = held(begun)["elements"]
+    assert arguments["json_schema"]["required"] == ["a", "b"]
+    assert arguments["json_schema"]["minProperties"] == 1
+    assert end == {"type": "const_string", "value": "}\n</tool_call>"}
     first, _, end = held(python)["elements"]
     assert first["elements"][0] == {"type": "const_string", "value": "add("}
     assert end["value"] == DRAFTS["python"].end
@@ -261,22 +266,15 @@ async def test_a_run_of_a_small_model_is_held_at_each_of_its_requests() -> None:
     for body in weighed:
         assert (body["max_tokens"], body["logprobs"]) == (1, LOGPROBS)
         assert "structured_outputs" not in body
-    kept = [model.text(model.prompts[number]) for number in (0, -1)]
+    kept = [model.text(model.prompts[number]) for number in (0, 3, 4, -1)]
     assert_each_extends_the_one_before(kept)
 
 
-async def test_a_plan_without_a_draft_is_held_at_each_of_its_requests() -> None:
+async def test_drafts_that_are_cut_off_leave_the_planned_call() -> None:
     model = SmallModel(drafted=CUT_OFF)
     result = await run_of(model)
     assert result.steps[0].message.raw == PLANNED
-    free, _, _, plan, begun, _ = model.bodies
-    assert plan["structured_outputs"] == free["structured_outputs"]
-    arguments, end = held(begun)["elements"]
-    assert arguments["json_schema"]["required"] == ["a", "b"]
-    assert arguments["json_schema"]["minProperties"] == 1
-    assert end == {"type": "const_string", "value": "}\n</tool_call>"}
-    kept = [model.text(model.prompts[number]) for number in (0, 3, 4, 5)]
-    assert_each_extends_the_one_before(kept)
+    assert len(model.bodies) == 8
 
 
 async def test_a_server_that_tells_no_odds_is_asked_without() -> None:
