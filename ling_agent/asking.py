@@ -193,7 +193,8 @@ class Asker:
             draft = await drafter.draft()
             if not draft.calls:
                 return None
-            meant = len(draft.calls) > 1 or await drafter.is_meant(draft.calls[0])
+            first, *others = draft.calls
+            meant = bool(others) or await drafter.is_meant(first)
         except AsideStopped:
             return RunStatus.stopped
         told = None if meant else await self._in_words()

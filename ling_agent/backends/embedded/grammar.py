@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..base import DRAFTS, ToolChoice
+from ..base import DRAFTS, DraftForm
 from .python_rules import python_rules
 from .schemas import STRICT, argument_schemas, json_rule, library, tightened, why_not
 
@@ -101,7 +101,7 @@ class CallGrammars:
         lark = f"start: {calls}\n{self._one(only)}"
         return self._matcher(f"whole {only}", lark)
 
-    def drafted_calls(self, form: ToolChoice) -> Any:
+    def drafted_calls(self, form: DraftForm) -> Any:
         """A matcher for all calls at once, in one of the `DRAFTS`; None without tools."""
         if not self._schemas:
             return None

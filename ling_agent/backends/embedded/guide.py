@@ -15,12 +15,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base import DRAFTS, NamedTool, ToolChoice
+from ..base import DraftForm, NamedTool, ToolChoice
 from .grammar import CLOSE, OPEN, CallGrammars
 from .triggers import Found, FreeText
 
@@ -97,8 +97,8 @@ class Guide:
             self._start(grammars.whole_calls(self._choice.name))
         elif self._choice == "required":
             self._start(grammars.whole_calls())
-        elif self._choice in DRAFTS:
-            self._start(grammars.drafted_calls(self._choice))
+        elif self._choice in get_args(DraftForm):
+            self._start(grammars.drafted_calls(cast("DraftForm", self._choice)))
         elif grammars.holds_answers:
             self._no_calls = self._choice == "none" or not grammars.holds_calls
             untagged = self._bare_json and not self._no_calls
