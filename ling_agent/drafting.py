@@ -20,7 +20,6 @@ model needs none of that. What each part brings is measured in docs/evaluation.m
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -34,7 +33,7 @@ from .demonstrations import COMMENTED, IN_PYTHON
 from .errors import ContextOverflow
 from .grounding import Call, Conversation, called_for, share_said, without_inventions
 from .hermes import render_call
-from .hermes.python_calls import read_calls
+from .hermes.python_calls import json_value, read_calls
 from .messages import Message, UserMessage
 from .sending import Sender
 from .turn import FirstCall, Turn
@@ -60,7 +59,7 @@ class Draft:
 
     Attributes:
         calls: Without values that were made up.
-        notes: What was left out of each.
+        notes: What was repaired in each, and left out of it.
         plan: The line that the model has written before them; empty when it has not.
         text: Plan and calls as the model has written them; empty where they are to be written anew.
     """
@@ -249,14 +248,10 @@ class Drafter:
     def _read_list(self, text: str) -> Iterator[Call]:
         at = 0
         while begins := _NEXT_CALL.match(text, at):
-            try:
-                value, at = json.JSONDecoder().raw_decode(text, begins.end())
-                # What cannot be written again is no JSON, such as half a character.
-                json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-            except (ValueError, RecursionError):
+            read = json_value(text, begins.end())
+            if read is None or not self._is_call(read[0]):
                 return
-            if not self._is_call(value):
-                return
+            value, at = read
             yield value
 
     def _is_call(self, value: object) -> bool:

@@ -1,7 +1,7 @@
 """Calls written as Python: ``weather(city="Oslo", days=3)``, one to a line.
 
-Small models have read much Python: so written, a list of calls costs a third of the tokens of JSON,
-and what has a default is left out as programmers do. Values are JSON but for `True`, `False` and
+Small models have read much Python: so written, a list of calls takes fewer tokens than in JSON, and
+what has a default is left out as programmers do. Values are JSON but for `True`, `False` and
 `None`. Arguments that cannot be keywords are one mapping: ``weather(**{"in-city": "Oslo"})``.
 """
 
@@ -148,6 +148,16 @@ def _value(text: str, at: int) -> tuple[Any, int] | None:
     for word, value in _CONSTANTS.items():
         if text.startswith(word, at):
             return value, at + len(word)
+    return json_value(text, at)
+
+
+def json_value(text: str, at: int) -> tuple[Any, int] | None:
+    """The JSON value that stands at a place of a text, and where it ends; None where none does.
+
+    Args:
+        text: With anything behind the value.
+        at: Index of its first character.
+    """
     try:
         value, at = json.JSONDecoder().raw_decode(text, at)
         # What cannot be written again is no JSON, such as half a character.

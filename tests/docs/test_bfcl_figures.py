@@ -12,6 +12,7 @@ from ling_agent.evals.bfcl import HEADLINE
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "evaluation.md").read_text(encoding="utf-8")
+OURS = ("0.5B", "default")
 Outcomes = dict[tuple[str, str, str], dict[str, list[bool]]]
 
 
@@ -34,6 +35,23 @@ def test_each_row_of_the_page_is_the_sum_of_its_cases(key: tuple[str, str, str])
     rows = [line.replace("*", "") for line in PAGE.splitlines() if line.startswith("|")]
     end = f"| {' | '.join(cells)} | {macro:.3f} |"
     assert any(row.endswith(end) for row in rows), end
+
+
+def test_each_row_of_the_page_has_its_cases() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("|") and line.count("/") == 8]
+    assert len(rows) >= len(outcomes()), "seed 1 stands in both tables"
+    ends = set[str]()
+    for shares in outcomes().values():
+        ends.add(" | ".join(f"{sum(shares[name])}/{len(shares[name])}" for name in HEADLINE))
+    assert all(any(f"| {end} |" in row for end in ends) for row in rows)
+
+
+def test_the_average_over_all_seeds_is_that_of_their_cases() -> None:
+    found = [of for (model, setting, _), of in outcomes().items() if (model, setting) == OURS]
+    assert len(found) == 4
+    pooled = {name: [passed for of in found for passed in of[name]] for name in HEADLINE}
+    macro = sum(sum(passed) / len(passed) for passed in pooled.values()) / len(pooled)
+    assert f"{macro:.3f} over all" in " ".join(PAGE.split())
 
 
 def test_no_case_is_counted_twice() -> None:
