@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _TRIGGER = "<tool_call>"
-_COMPACT: Mapping[str, Any] = {"max_whitespace_cnt": 1}  # on one line, as a list's calls are
+_COMPACT: Mapping[str, Any] = {"max_whitespace_cnt": 1}  # on one line
 _FORMS = (("<tool_call>\n", "\n</tool_call>"), ("<tool_call>", "</tool_call>"))
 
 
@@ -50,23 +50,6 @@ def structural_tag(
     }
 
 
-def list_tag(tools: Iterable[Mapping[str, Any]], *, separator: str, end: str) -> dict[str, Any]:
-    """The structural tag for a list of calls without tags of their own, and nothing else.
-
-    Args:
-        tools: OpenAI tool objects.
-        separator: What stands between two calls.
-        end: What stands behind the last one.
-    """
-    calls = {
-        "type": "tags_with_separator",
-        "tags": [_tag(function, "", "", **_COMPACT) for function in _functions(tools)],
-        "separator": separator,
-        "at_least_one": True,
-    }
-    return _sequence(calls, {"type": "const_string", "value": end})
-
-
 def arguments_tag(
     schema: Mapping[str, Any], more: Iterable[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
@@ -99,12 +82,12 @@ def _tags(function: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [_tag(function, opening, closing) for opening, closing in _FORMS]
 
 
-def _tag(function: Mapping[str, Any], opening: str, closing: str, **style: Any) -> dict[str, Any]:
+def _tag(function: Mapping[str, Any], opening: str, closing: str) -> dict[str, Any]:
     name = json.dumps(function["name"], ensure_ascii=False)
     schema: Mapping[str, Any] = function.get("parameters") or {"type": "object"}
     return {
         "type": "tag",
         "begin": f'{opening}{{"name": {name}, "arguments": ',
-        "content": {"type": "json_schema", "json_schema": schema, **style},
+        "content": {"type": "json_schema", "json_schema": schema},
         "end": f"}}{closing}",
     }

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ling_agent.hermes import parse
-from ling_agent.hermes.grammar import arguments_tag, list_tag, structural_tag
+from ling_agent.hermes.grammar import arguments_tag, structural_tag
 
 from .support import TIME, TOOLS, WEATHER, Tool
 
@@ -80,31 +80,6 @@ def test_calls_joined_by_a_line_break_are_all_read() -> None:
     tags = structural_tag([WEATHER, TIME])["format"]["tags"]
     text = "\n".join(f"{tag['begin']}{{}}{tag['end']}" for tag in tags)
     assert len(parse(text).calls) == 4
-
-
-def test_a_list_holds_calls_on_one_line_and_ends() -> None:
-    form = list_tag([WEATHER], separator=",\n", end="\n]")["format"]
-    call = {
-        "type": "tag",
-        "begin": '{"name": "get_weather", "arguments": ',
-        "content": {
-            "type": "json_schema",
-            "json_schema": WEATHER["function"]["parameters"],
-            "max_whitespace_cnt": 1,
-        },
-        "end": "}",
-    }
-    calls = {
-        "type": "tags_with_separator",
-        "tags": [call],
-        "separator": ",\n",
-        "at_least_one": True,
-    }
-    assert form == {
-        "type": "sequence",
-        "elements": [calls, {"type": "const_string", "value": "\n]"}],
-    }
-    assert len(list_tag(iter(TOOLS), separator=",", end="]")["format"]["elements"][0]["tags"]) == 3
 
 
 def test_the_rest_of_a_begun_call_is_its_arguments_and_its_end() -> None:

@@ -112,6 +112,43 @@ async def test_a_program_is_held_whatever_the_arguments_of_a_tool_are(
     assert not any("schema" in note for note in end.notes)
 
 
+TIMELINE: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "region": {"type": "string"}},
+    "required": ["event"],
+}
+
+
+@pytest.mark.parametrize("form", ["python", "commented", "listed"])
+async def test_a_text_ends_where_the_model_ends_it(server: LocalServer, form: DraftForm) -> None:
+    """Its quote and what stands behind it are one token, which has to be allowed."""
+    does = "Timelines of events in history."
+    function = {"name": "timeline", "description": does, "parameters": TIMELINE}
+    asked = drafted(
+        "Show me the timeline of World War 2 in Europe.",
+        form,
+        ({"type": "function", "function": function},),
+    )
+    written, _ = await ask(backend_for(server), asked)
+    calls = (
+        json.loads(written.removeprefix("```json"))
+        if form == "listed"
+        else list(read_calls(written.removeprefix(DRAFTS[form].prefill), ["timeline"]))
+    )
+    assert calls
+    assert calls[0]["arguments"]["event"].startswith("World War")
+    for call in calls:
+        assert all(len(value) < 40 for value in call["arguments"].values()), call
+
+
+async def test_each_call_of_a_list_is_one_line(server: LocalServer) -> None:
+    """A model that breaks a line inside a call ends the list behind it."""
+    asked = drafted("Add 1 and 2, add 3 and 4, and add 5 and 6.", "listed", SCHEMAS)
+    text, _ = await ask(backend_for(server), asked)
+    calls = json.loads(text.removeprefix("```json"))
+    assert len(text.splitlines()) == len(calls) + 3
+
+
 def check_program(text: str, form: DraftForm, parameters: Mapping[str, Any]) -> int:
     """It is calls that fit, so many, up to its end; a mapping may be written over several lines."""
     written = DRAFTS[form]

@@ -17,7 +17,15 @@ from typing import Any
 
 from ..base import DRAFTS, DraftForm
 from .python_rules import python_rules
-from .schemas import STRICT, argument_schemas, json_rule, library, tightened, why_not
+from .schemas import (
+    STRICT,
+    argument_schemas,
+    json_rule,
+    library,
+    tightened,
+    why_not,
+    without_impossible,
+)
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 
@@ -105,12 +113,21 @@ class CallGrammars:
         """A matcher for all calls at once, in one of the `DRAFTS`; None without tools."""
         if not self._schemas:
             return None
+        if form == "listed":
+            return self._drafts(form, self._call(STRICT))
+        matcher = self._drafts(form, python_rules(self._schemas))
+        if not matcher.is_error():
+            return matcher
+        # In JSON an argument that no value fits is never given; a rule of its own it cannot have.
+        possible = {name: without_impossible(schema) for name, schema in self._schemas.items()}
+        return self._drafts(form, python_rules(possible), " possible")
+
+    def _drafts(self, form: DraftForm, calls: str, note: str = "") -> Any:
         written = DRAFTS[form]
         between, end = json.dumps(written.separator), json.dumps(written.end)
-        calls = self._call(STRICT) if form == "listed" else python_rules(self._schemas)
         each = r'"# " /[^\n]{1,100}/ "\n" call' if form == "commented" else "call"
         lark = f"start: each ({between} each)* {end}\neach: {each}\n{calls}"
-        return self._matcher(str(form), lark)
+        return self._matcher(f"{form}{note}", lark)
 
     def whole_answer(self, *, untagged_calls: bool = False) -> Any:
         """A matcher for an answer in the form of the answer schema.

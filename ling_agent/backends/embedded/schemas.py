@@ -101,6 +101,27 @@ def why_not(schema: Mapping[str, Any]) -> str:
     return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
 
 
+def without_impossible(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema without the optional arguments that no value fits.
+
+    Args:
+        schema: Of a tool's arguments, as `argument_schemas` gives it.
+    """
+    properties, required = schema.get("properties"), schema.get("required") or ()
+    if not isinstance(properties, Mapping):
+        return schema
+    declared = cast("Mapping[str, Any]", properties)
+    shared = {key: schema[key] for key in _DEFINITIONS & schema.keys()}
+
+    def is_possible(name: str, value: Any) -> bool:
+        return (
+            name in required or not isinstance(value, Mapping) or not why_not({**value, **shared})
+        )
+
+    possible = {name: value for name, value in declared.items() if is_possible(name, value)}
+    return {**schema, "properties": possible}
+
+
 def json_rule(rule: str, schema: Mapping[str, Any], style: Mapping[str, Any] = STRICT) -> str:
     """A rule of a Lark grammar: JSON that satisfies the schema, with white space as ``style``."""
     return f"{rule}: %json {json.dumps({**schema, 'x-guidance': style}, ensure_ascii=False)}\n"

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...hermes.grammar import arguments_tag, list_tag
-from ...hermes.python_grammar import python_tag
+from ...hermes.draft_grammar import list_tag, python_tag
+from ...hermes.grammar import arguments_tag
 from ...profiles import Profile
 from ..base import DRAFTS, ModelRequest
 from .chat_body import constraint

@@ -230,6 +230,30 @@ def test_shared_definitions_are_followed(loaded: Loaded) -> None:
     assert not drafted(loaded, f't(a={{"next": 1}}){END}', parameters)
 
 
+IMPOSSIBLE: dict[str, dict[str, Any]] = {
+    "a contradiction": {"allOf": [{"type": "string"}, NUMBER]},
+    "bounds": {"type": "integer", "minimum": 2, "maximum": 1},
+    "within": objects({"x": {"allOf": [{"type": "string"}, NUMBER]}}, "x"),
+    "a reference": {"allOf": [{"$ref": "#/$defs/text"}, NUMBER]},
+}
+
+
+@pytest.mark.parametrize("why", IMPOSSIBLE)
+def test_an_optional_argument_that_no_value_fits_is_never_given(loaded: Loaded, why: str) -> None:
+    declared = {"a": IMPOSSIBLE[why], "b": NUMBER}
+    parameters = objects(declared, **{"$defs": {"text": {"type": "string"}}})
+    grammars = CallGrammars([tool("t", parameters), tool("book", BOOK)], loaded.tokenizer)
+    assert grammars.notes == ()
+    for form in ("python", "commented"):
+        matcher = grammars.drafted_calls(form)
+        assert not matcher.is_error(), matcher.get_error()
+        comment = "# what for\n" if form == "commented" else ""
+        for line in ("t()", "t(b=1)", write_call("book", WHOLE)):
+            assert takes(loaded, grammars.drafted_calls(form), f"{comment}{line}{END}"), line
+        for line in ("t(a=1)", 't(a="x")', "t(a={})", "t(a=", "t(b=1, a=1)"):
+            assert not takes(loaded, grammars.drafted_calls(form), f"{comment}{line}{END}"), line
+
+
 def test_a_tool_does_not_hinder_another(loaded: Loaded) -> None:
     tools = [tool(f"t{number}", schema) for number, schema in enumerate(NO_KEYWORDS.values())]
     grammars = CallGrammars([*tools, tool("book", BOOK)], loaded.tokenizer)

@@ -22,8 +22,8 @@ from ling_agent.backends.remote.raw_form import (
     weigh_fields,
     weights_of,
 )
-from ling_agent.hermes.grammar import arguments_tag, list_tag, structural_tag
-from ling_agent.hermes.python_grammar import python_tag
+from ling_agent.hermes.draft_grammar import list_tag, python_tag
+from ling_agent.hermes.grammar import arguments_tag, structural_tag
 from ling_agent.messages import AssistantMessage, UserMessage
 from ling_agent.profiles import CHATML
 
@@ -260,8 +260,9 @@ async def test_a_run_of_a_small_model_is_held_at_each_of_its_requests() -> None:
     first, _, end = held(python)["elements"]
     assert first["elements"][0] == {"type": "const_string", "value": "add("}
     assert end["value"] == DRAFTS["python"].end
-    first, end = held(listed)["elements"]
-    assert (first["type"], end["value"]) == ("tags_with_separator", DRAFTS["listed"].end)
+    first, _, end = held(listed)["elements"]
+    begun = {"type": "const_string", "value": '{"name": "add", "arguments": {'}
+    assert (first["elements"][0], end["value"]) == (begun, DRAFTS["listed"].end)
     assert len(weighed) == 2
     for body in weighed:
         assert (body["max_tokens"], body["logprobs"]) == (1, LOGPROBS)

@@ -1,4 +1,4 @@
-"""The structural tag for calls as Python: its form, which vLLM and SGLang hand to xgrammar.
+"""The structural tags for drafted calls: their form, which vLLM and SGLang hand to xgrammar.
 
 Whether xgrammar takes it, and holds a model to it, is tested on real servers (tests/servers).
 """
@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ling_agent.hermes.draft_grammar import TEXT, list_tag, python_tag
 from ling_agent.hermes.python_calls import read_calls, write_call
-from ling_agent.hermes.python_grammar import python_tag
 
 from .support import TIME, TOOLS, WEATHER, WRITE, Tool, tool
 
 NUMBER = {"type": "integer"}
 HELD_NUMBER = {"type": "json_schema", "json_schema": NUMBER, "max_whitespace_cnt": 1}
+TEXT_FORM = {"type": "regex", "pattern": TEXT}
 TRUTH = {
     "type": "or",
     "elements": [{"type": "const_string", "value": word} for word in ("True", "False")],
@@ -37,6 +38,19 @@ def form_of(*tools: Tool, commented: bool = False) -> dict[str, Any]:
 def call_of(one: Tool) -> dict[str, Any]:
     """The form of one call of the only tool."""
     return form_of(one)["elements"][0]
+
+
+def listed(*tools: Tool) -> dict[str, Any]:
+    tag = list_tag(tools, separator=",\n", end="\n]")
+    assert list(tag) == ["type", "format"]
+    assert tag["type"] == "structural_tag"
+    return tag["format"]
+
+
+def value_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """The form of the one argument of a call as Python."""
+    _, arguments, _ = call_of(tool("f", {"a": schema}, "a"))["elements"]
+    return arguments["elements"][1]
 
 
 def texts_of(form: dict[str, Any]) -> list[str]:
@@ -60,7 +74,7 @@ def _texts(form: dict[str, Any]) -> Iterator[str]:
             texts = [text + more for text in texts for more in _texts(element)]
         yield from texts
     else:
-        assert kind == "json_schema"
+        assert kind == "json_schema" or form == TEXT_FORM
         yield "…"
 
 
@@ -119,6 +133,55 @@ def test_values_are_json_but_for_what_python_names_otherwise() -> None:
     assert rest == {**HELD_NUMBER, "json_schema": optional}
 
 
+PLAIN = {"type": "string", "description": "A city."}
+CHOICE = {"type": "string", "enum": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "rest"),
+    [
+        (PLAIN, None),
+        ({"type": ["string"]}, None),
+        ({"type": ["string", "integer"]}, {"type": ["integer"]}),
+        ({"anyOf": [PLAIN, {"type": "string"}]}, None),
+        ({"anyOf": [PLAIN, NUMBER], "default": 1}, {"anyOf": [NUMBER], "default": 1}),
+        ({"anyOf": [PLAIN, CHOICE]}, {"anyOf": [CHOICE]}),
+    ],
+)
+def test_any_text_is_an_expression_that_looks_at_nothing_behind_it(
+    schema: dict[str, Any], rest: dict[str, Any] | None
+) -> None:
+    """For which the rule of xgrammar for JSON refuses the token of a quote and a parenthesis."""
+    more = [] if rest is None else [{**HELD_NUMBER, "json_schema": rest}]
+    assert value_of(schema) == (
+        {"type": "or", "elements": [TEXT_FORM, *more]} if more else TEXT_FORM
+    )
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        *(CHOICE, {"type": "string", "minLength": 1}, {"type": "string", "pattern": "^a"}),
+        *({"type": "string", "format": "date"}, {"anyOf": [CHOICE, NUMBER]}, {"type": ["integer"]}),
+        *({"type": "array", "items": PLAIN}, {}, {"type": "string", "anyOf": [CHOICE]}),
+    ],
+)
+def test_other_values_are_held_to_their_schema(schema: dict[str, Any]) -> None:
+    assert value_of(schema) == {**HELD_NUMBER, "json_schema": schema}
+
+
+@given(st.text())
+def test_the_expression_is_that_of_a_text_in_json(text: str) -> None:
+    for written in (json.dumps(text), json.dumps(text, ensure_ascii=False)):
+        assert re.fullmatch(TEXT, written)
+        assert not re.fullmatch(TEXT, written[:-1]), "ends where the text does"
+
+
+@pytest.mark.parametrize("text", ['"\n"', '"\\x41"', '"\\u00g0"', '"""', '"', "'a'", '"a" '])
+def test_what_json_refuses_is_refused(text: str) -> None:
+    assert not re.fullmatch(TEXT, text)
+
+
 def test_shared_definitions_go_with_each_value() -> None:
     one = tool("f", {"a": {"$ref": "#/$defs/b"}}, "a")
     one["function"]["parameters"]["$defs"] = {"b": NUMBER}
@@ -174,3 +237,38 @@ def test_what_it_allows_is_read_as_a_call(name: str, properties: dict[str, bool]
         assert set(required) <= call["arguments"].keys() <= properties.keys()
         if "**" not in filled:
             assert write_call(name, call["arguments"]) == filled
+
+
+def test_a_list_holds_calls_on_one_line_and_ends() -> None:
+    first, more, end = listed(WEATHER, TIME)["elements"]
+    weather, time = first["elements"]
+    assert weather == listed(WEATHER)["elements"][0]
+    assert texts_of(weather) == [
+        '{"name": "get_weather", "arguments": {"city": …}}',
+        '{"name": "get_weather", "arguments": {"city": …, "days": …}}',
+    ]
+    assert texts_of(time) == ['{"name": "get_time", "arguments": {}}']
+    separator = {"type": "const_string", "value": ",\n"}
+    assert more == {"type": "star", "content": {"type": "sequence", "elements": [separator, first]}}
+    assert end == {"type": "const_string", "value": "\n]"}
+
+
+def test_arguments_of_a_list_that_are_no_keywords_are_held_to_their_schema() -> None:
+    odd = tool("f", {"a-b": NUMBER})
+    assert texts_of(listed(odd)["elements"][0]) == [
+        *('{"name": "f", "arguments": {}}', '{"name": "f", "arguments": …}'),
+    ]
+
+
+@given(_names, st.dictionaries(_names, st.booleans(), max_size=5))
+def test_what_a_list_allows_are_calls(name: str, properties: dict[str, bool]) -> None:
+    """Each property is required or not."""
+    required = [key for key, must in properties.items() if must]
+    form = listed(tool(name, dict.fromkeys(properties, NUMBER), *required))["elements"][0]
+    for text in texts_of(form):
+        call = json.loads(text.replace('"arguments": …', '"arguments": {}').replace("…", "1"))
+        assert call["name"] == name
+        assert call["arguments"].keys() <= properties.keys()
+        if '"arguments": …' not in text:
+            assert set(required) <= call["arguments"].keys()
+            assert json.dumps(call) == text.replace("…", "1")
