@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from ling_agent.backends.base import DRAFTS, DraftForm, ModelRequest
+from ling_agent.demonstrations import IN_PYTHON
 from ling_agent.hermes import parse
 from ling_agent.hermes.python_calls import read_calls
 from scripts.servers.launch import LocalServer
@@ -115,38 +116,49 @@ async def test_a_program_is_held_whatever_the_arguments_of_a_tool_are(
 TIMELINE: Mapping[str, Any] = {
     "type": "object",
     "properties": {"event": {"type": "string"}, "region": {"type": "string"}},
-    "required": ["event"],
 }
 
 
-@pytest.mark.parametrize("form", ["python", "commented", "listed"])
-async def test_a_text_ends_where_the_model_ends_it(server: LocalServer, form: DraftForm) -> None:
+@pytest.mark.parametrize("region", ["optional", "required"])
+async def test_a_text_ends_where_the_model_ends_it(server: LocalServer, region: str) -> None:
     """Its quote and what stands behind it are one token, which has to be allowed."""
+    required = ["event", "region"] if region == "required" else ["event"]
     does = "Timelines of events in history."
-    function = {"name": "timeline", "description": does, "parameters": TIMELINE}
-    asked = drafted(
-        "Show me the timeline of World War 2 in Europe.",
-        form,
-        ({"type": "function", "function": function},),
-    )
+    parameters = {**TIMELINE, "required": required}
+    function = {"name": "timeline", "description": does, "parameters": parameters}
+    text = "Get me the timeline of World War 2 in Europe."
+    asked = drafted(text, "python", ({"type": "function", "function": function},))
+    asked = dataclasses.replace(asked, messages=(*IN_PYTHON, *asked.messages))
     written, _ = await ask(backend_for(server), asked)
-    calls = (
-        json.loads(written.removeprefix("```json"))
-        if form == "listed"
-        else list(read_calls(written.removeprefix(DRAFTS[form].prefill), ["timeline"]))
-    )
-    assert calls
-    assert calls[0]["arguments"]["event"].startswith("World War")
-    for call in calls:
-        assert all(len(value) < 40 for value in call["arguments"].values()), call
+    check_program(written, "python", {"timeline": parameters})
+    first, *_ = read_calls(written.removeprefix(DRAFTS["python"].prefill), ["timeline"])
+    assert first["arguments"] == {"event": "World War 2", "region": "Europe"}
 
 
 async def test_each_call_of_a_list_is_one_line(server: LocalServer) -> None:
-    """A model that breaks a line inside a call ends the list behind it."""
-    asked = drafted("Add 1 and 2, add 3 and 4, and add 5 and 6.", "listed", SCHEMAS)
-    text, _ = await ask(backend_for(server), asked)
-    calls = json.loads(text.removeprefix("```json"))
-    assert len(text.splitlines()) == len(calls) + 3
+    """A model that breaks a line inside a call often ends the list behind it."""
+    place = {"type": "string"}
+    forecast = {"location": place, "hours": NUMBER, "rain": {"type": "boolean"}}
+    tools = (
+        tool("forecast", "A forecast of the weather.", forecast),
+        tool("time_difference", "Hours between two places.", {"place1": place, "place2": place}),
+    )
+    asked = drafted(
+        "Get the weather in New York for the next 12 hours with rain, "
+        "and the time difference between New York and Tokyo.",
+        "listed",
+        tools,
+    )
+    written, _ = await ask(backend_for(server), asked)
+    calls = json.loads(written.removeprefix("```json"))
+    assert [call["name"] for call in calls] == ["forecast", "time_difference"]
+    assert len(written.splitlines()) == len(calls) + 3
+
+
+def tool(name: str, does: str, properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = {"type": "object", "properties": properties, "required": list(properties)}
+    function = {"name": name, "description": does, "parameters": parameters}
+    return {"type": "function", "function": function}
 
 
 def check_program(text: str, form: DraftForm, parameters: Mapping[str, Any]) -> int:
