@@ -20,7 +20,7 @@ from .ledger import Ledger
 from .limits import Sampling
 from .memory.journal import Journal
 from .memory.window import bytes_of
-from .messages import Message, ToolCall, UserMessage
+from .messages import Message, SystemMessage, ToolCall, UserMessage
 from .results import Usage
 from .setup import RunSetup
 from .tracing import NO_TRACE, RunTrace
@@ -272,7 +272,13 @@ class Sender:
         if note or shown:
             *before, newest = request.messages
             told = (UserMessage(note),) if note else ()
-            request = dataclasses.replace(request, messages=(*before, *shown, newest, *told))
+            begins = all(isinstance(message, SystemMessage) for message in before)
+            request = dataclasses.replace(
+                request,
+                messages=(*before, *shown, newest, *told),
+                # What is shown is the same each time; what was said before it is not.
+                shared=len(before) + len(shown) if begins else 0,
+            )
         step = self._ledger.step if step is None else step
         reader = TurnReader(
             request,

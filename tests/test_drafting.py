@@ -125,6 +125,23 @@ async def test_several_calls_are_one_message_with_a_plan_that_says_so() -> None:
     backend.assert_exhausted()
 
 
+@pytest.mark.parametrize("instructions", ["", "Be short."])
+async def test_what_is_shown_is_kept_for_other_conversations_at_their_beginning(
+    instructions: str,
+) -> None:
+    backend = small(*[OPENING, *drafts(OSLO, ROME), "Fine."] * 2)
+    agent = agent_on(backend, instructions=instructions)
+    for _ in range(2):
+        await agent.run(TASK, session="s")
+    first, later = (
+        [request for request in backend.requests[at : at + 3] if request.tool_choice == "python"]
+        for at in (0, 4)
+    )
+    *before, _ = first[0].messages
+    assert first[0].shared == len(before) == bool(instructions) + len(IN_PYTHON)
+    assert later[0].shared == 0, "what was said in the first run stands before it"
+
+
 async def test_each_request_is_counted_and_written_down_once() -> None:
     backend = small(OPENING, *drafts(OSLO, ROME), "Fine.")
     events, result = await stream(agent_on(backend), TASK)

@@ -121,6 +121,8 @@ class ModelRequest:
             that begins with a visible ``prefill`` is free, unless that begins the JSON.
         weigh: Words of which only is asked how likely the answer begins with each; nothing is
             generated. Sent like ``prefill``.
+        shared: With how many of these messages other conversations begin, too. A backend that keeps
+            such beginnings keeps them as far as there; instructions it keeps in any case.
     """
 
     messages: tuple[Message, ...]
@@ -134,6 +136,7 @@ class ModelRequest:
     watched: bool = True
     answer_schema: Mapping[str, Any] | None = None
     weigh: tuple[str, ...] = ()
+    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class LlamaCppBackend(Backend):
         self._constrained = constrained
         self._profile = get_profile(profile) if isinstance(profile, str) else profile
         self._prompts = Prompts()
-        self._newest_beginning: tuple[object, str] | None = None
+        self._beginnings: dict[int, tuple[object, str]] = {}
         self._thread: EngineThread | None = None
         self._info: ModelInfo | None = None  # of the engine of that thread
         self._lock = threading.Lock()
@@ -161,7 +161,7 @@ class LlamaCppBackend(Backend):
             cancelled=delivery.cancelled,
             sampling=request.sampling,
             stop=profile.stop,
-            prefix=self._beginning(request.messages[0], request.tools, profile.template),
+            prefix=self._beginning(request, profile.template),
             prefill=("<think>" if profile.starts_in_reasoning else "") + request.prefill,
             conversation=request.conversation,
             stop_when=request.stop_when,
@@ -176,12 +176,13 @@ class LlamaCppBackend(Backend):
             watched=request.watched,
         )
 
-    def _beginning(self, first: Message, tools: Sequence[Mapping[str, Any]], template: str) -> str:
-        """`_shared_beginning`, rendered once for the steps of a run."""
-        key = (first, tools, template)
-        known = self._newest_beginning
+    def _beginning(self, request: ModelRequest, template: str) -> str:
+        """`_shared_beginning`, rendered once for the requests of a run that have the same."""
+        count = max(request.shared, int(isinstance(request.messages[0], SystemMessage)))
+        key = (request.messages[:count], request.tools, template)
+        known = self._beginnings.get(count)
         if known is None or known[0] != key:
-            self._newest_beginning = known = (key, _shared_beginning(first, tools, template))
+            self._beginnings[count] = known = (key, _shared_beginning(*key))
         return known[1]
 
     def tool_notes(self, tools: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -253,9 +254,11 @@ async def _prefilled(delivery: Delivery, prefill: str) -> AsyncGenerator[Chunk, 
         yield chunk
 
 
-def _shared_beginning(first: Message, tools: Sequence[Mapping[str, Any]], template: str) -> str:
-    """What prompts with these instructions and tools have in common, whatever the task is."""
-    head = [to_openai(first)] if isinstance(first, SystemMessage) else []
+def _shared_beginning(
+    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], template: str
+) -> str:
+    """What prompts with these messages and tools have in common, whatever the task behind is."""
+    head = [to_openai(message) for message in messages]
     one, other = (
         render([*head, {"role": "user", "content": text}], tools or None, template=template)
         for text in ("a", "b")

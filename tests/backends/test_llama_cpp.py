@@ -24,9 +24,10 @@ from ling_agent.backends import (
 )
 from ling_agent.backends.embedded.settings import EngineSettings
 from ling_agent.backends.embedded.thread import EngineThread
+from ling_agent.demonstrations import IN_PYTHON
 from ling_agent.errors import BackendUnavailable, ConfigurationError
 from ling_agent.hermes import parse
-from ling_agent.messages import UserMessage
+from ling_agent.messages import SystemMessage, UserMessage
 from ling_agent.profiles import CHATML
 from ling_agent.testing.conformance import BackendConformance
 
@@ -104,6 +105,27 @@ async def test_concurrent_requests_are_all_answered(model: Path) -> None:
     for chunks in answers.values():
         assert isinstance(chunks[-1], Finished)
         assert any(isinstance(chunk, TextChunk) for chunk in chunks[:-1])
+
+
+@pytest.mark.anyio
+async def test_messages_that_other_conversations_begin_with_are_computed_once(model: Path) -> None:
+    backend = LlamaCppBackend(str(model), n_ctx=2048)
+    cached: list[int] = []
+    for task in ("What is 3 plus 3?", "Name a colour.", "Name a bird."):
+        chunks: list[Chunk] = []
+        request = ModelRequest(
+            (SystemMessage("Be short."), *IN_PYTHON, UserMessage(task)),
+            sampling=Sampling(max_tokens=4),
+            conversation=task,
+            shared=1 + len(IN_PYTHON),
+        )
+        async with backend.stream(request) as stream:
+            chunks = [chunk async for chunk in stream]
+        assert isinstance(chunks[-1], Finished)
+        cached.append(chunks[-1].usage.cached_tokens or 0)
+    shown = await backend.count_tokens("".join(message.content for message in IN_PYTHON))
+    assert shown is not None
+    assert cached[0] < 50 < shown < cached[1] == cached[2]
 
 
 @pytest.mark.anyio
