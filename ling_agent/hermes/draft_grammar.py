@@ -41,7 +41,7 @@ class _Style:
         opening: What stands before the arguments, of a tool's name.
         key: What stands before the value, of an argument's name.
         closing: What stands behind the arguments.
-        mapping: The same three for arguments that are one mapping.
+        mapping: What stands before and behind arguments that are one mapping.
         value: The format of a value, of its schema.
     """
 
