@@ -269,16 +269,7 @@ class Sender:
             most = min(max_tokens, sampling.max_tokens)
             sampling = dataclasses.replace(sampling, max_tokens=most)
         request = dataclasses.replace(self._model_request(sampling, **wish), watched=False)
-        if note or shown:
-            *before, newest = request.messages
-            told = (UserMessage(note),) if note else ()
-            begins = all(isinstance(message, SystemMessage) for message in before)
-            request = dataclasses.replace(
-                request,
-                messages=(*before, *shown, newest, *told),
-                # What is shown is the same each time; what was said before it is not.
-                shared=len(before) + len(shown) if begins else 0,
-            )
+        request = _with(request, shown, note)
         step = self._ledger.step if step is None else step
         reader = TurnReader(
             request,
@@ -390,3 +381,18 @@ async def _nobody(*events: Event) -> None:
 
 async def _known_plan(text: str) -> None:
     """The plan of a message that is continued was taken when it was made."""
+
+
+def _with(request: ModelRequest, shown: Sequence[Message], note: str) -> ModelRequest:
+    """The request with messages before its newest one, and a question behind it."""
+    if not shown and not note:
+        return request
+    *before, newest = request.messages
+    told = (UserMessage(note),) if note else ()
+    # What is shown is the same each time; what was said before it is not.
+    begins = all(isinstance(message, SystemMessage) for message in before)
+    return dataclasses.replace(
+        request,
+        messages=(*before, *shown, newest, *told),
+        shared=len(before) + len(shown) if begins else 0,
+    )

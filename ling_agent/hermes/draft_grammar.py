@@ -94,8 +94,7 @@ def _call(function: Mapping[str, Any], style: _Style) -> dict[str, Any]:
     none = _text(f"{style.opening(name)}{style.closing}")
     if declared is None or firsts > _MOST_FIRST:
         opening, closing = style.mapping
-        whole = {"type": "json_schema", "json_schema": schema, **_COMPACT}
-        given = _sequence([_text(opening(name)), whole, _text(closing)])
+        given = _sequence([_text(opening(name)), _value(schema), _text(closing)])
         return _one_of([none, given]) if may_be_empty(schema) else given
     if not names:
         return none

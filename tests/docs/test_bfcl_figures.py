@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ling_agent.evals.benchmark import Selection
 from ling_agent.evals.bfcl import HEADLINE
+from ling_agent.evals.bfcl.data import select
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "evaluation.md").read_text(encoding="utf-8")
@@ -62,10 +64,6 @@ def test_each_row_of_the_page_is_a_sum_of_the_cases() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_sample_is_the_one_that_the_command_draws(seed: int) -> None:
-    pytest.importorskip("bfcl_eval")
-    from ling_agent.evals.benchmark import Selection
-    from ling_agent.evals.bfcl.data import select
-
     cases = select(Selection(tuple(HEADLINE), SEEDS[seed], seed))
     assert {case.id for case in cases} == {case["case"] for case in drawn(seed)}
 
